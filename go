@@ -1,0 +1,104 @@
+#!/bin/sh
+# ./go demo | test | check | bench NAME | run VERB …   Makes .venv on first use; nothing else has to be set up.
+set -eu
+cd "$(dirname "$0")"
+venv=.venv
+python=$venv/bin/python
+
+usage() {
+    cat <<'TEXT'
+usage: ./go COMMAND
+  demo          embed, scan and map the proteins in examples/ with the bundled model, leave a report in demo/
+  test          check, then all tests that need neither a GPU nor minutes (add --slow, --gpu or pytest's options)
+  check         format, lint, types and import layers
+  bench NAME    measure on this machine (esm): prints a table, writes JSON beside it
+  run VERB …    the chaperonin command of this checkout
+  setup         only make .venv
+TEXT
+}
+
+find_python() {
+    for name in "${PYTHON:-}" python3 python3.14 python3.13 python3.12 python3.11; do
+        [ -n "$name" ] && command -v "$name" >/dev/null 2>&1 || continue
+        if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+            echo "$name"
+            return
+        fi
+    done
+    echo "chaperonin needs Python 3.11 or newer: install it, or name it with PYTHON=…" >&2
+    exit 1
+}
+
+install_uv() {
+    base=$(find_python)
+    if "$base" -c 'import ensurepip' 2>/dev/null; then
+        "$base" -m venv "$venv"
+        "$python" -m pip install --quiet --disable-pip-version-check "uv==$1"
+    elif command -v uv >/dev/null 2>&1; then
+        uv venv --quiet --python "$base" "$venv"
+    elif "$base" -m pip --version >/dev/null 2>&1; then
+        "$base" -m venv --without-pip "$venv"
+        "$base" -m pip --python "$python" install --quiet --disable-pip-version-check "uv==$1"
+    else
+        echo "$base can make no virtual environment: apt-get install python3-venv" >&2
+        exit 1
+    fi
+}
+
+setup() {
+    stamp=$(cat requirements.lock pyproject.toml | cksum)
+    [ -f "$venv/stamp" ] && [ "$(cat "$venv/stamp")" = "$stamp" ] && return
+    echo "setting up $venv (once)" >&2
+    uv_version=$(sed -n 's/^uv==//p' requirements.lock)
+    [ -x "$python" ] || install_uv "$uv_version"
+    uv=$venv/bin/uv
+    [ -x "$uv" ] || uv=uv
+    # A folder of wheels that pip was told of serves uv too; without one, a machine without a GPU gets PyTorch's CPU build.
+    if [ -n "${PIP_FIND_LINKS:-}" ]; then
+        UV_FIND_LINKS=${UV_FIND_LINKS:-$PIP_FIND_LINKS}
+        export UV_FIND_LINKS
+    elif ! command -v nvidia-smi >/dev/null 2>&1; then
+        UV_TORCH_BACKEND=${UV_TORCH_BACKEND:-cpu}
+        export UV_TORCH_BACKEND
+    fi
+    VIRTUAL_ENV=$venv "$uv" pip install --quiet -r requirements.lock
+    VIRTUAL_ENV=$venv "$uv" pip install --quiet --no-deps --editable .
+    echo "$stamp" >"$venv/stamp"
+}
+
+check() {
+    "$python" -m ruff format --check .
+    "$python" -m ruff check .
+    "$python" -m mypy
+    "$venv/bin/lint-imports" --no-cache
+}
+
+tests() {
+    marks="not slow and not gpu"
+    case " $* " in *" --slow "*) marks="not gpu" ;; esac
+    case " $* " in *" --gpu "*) marks="gpu" ;; esac
+    for option in "$@"; do
+        shift
+        case $option in --slow | --gpu) ;; *) set -- "$@" "$option" ;; esac
+    done
+    "$python" -m pytest -m "$marks" "$@"
+}
+
+command=${1:-help}
+[ $# -gt 0 ] && shift
+case $command in
+    demo) setup && exec "$python" examples/demo.py "$@" ;;
+    test) setup && check && tests "$@" ;;
+    check) setup && check ;;
+    bench)
+        [ $# -gt 0 ] || { usage && exit 1; }
+        name=$1
+        shift
+        [ -f "benchmarks/$name.py" ] || { echo "there is no benchmarks/$name.py" >&2 && exit 1; }
+        setup && exec "$python" "benchmarks/$name.py" "$@"
+        ;;
+    run) setup && exec "$venv/bin/chaperonin" "$@" ;;
+    setup) setup ;;
+    help | -h | --help) usage ;;
+    *) usage >&2 && exit 1 ;;
+esac

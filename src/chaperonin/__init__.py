@@ -1,0 +1,1 @@
+"""Understand, design and fold proteins with foundation models on the hardware you have."""

@@ -1,0 +1,72 @@
+"""`chaperonin VERB …`: the program on one screen. A verb is imported when it is chosen, not before."""
+
+import sys
+from importlib import import_module
+
+VERBS = {
+    "embed": "vectors per residue and per protein",
+    "score": "effects of variants: a table of mutants, or every single substitution of a protein",
+    "contacts": "which residues touch: probability maps and pictures",
+    "train": "pre-train or fine-tune from a YAML file",
+    "weights": "list, pull, verify and convert model weights",
+    "doctor": "what this machine can do, and why",
+}
+"""Verb → what it does; its code is `chaperonin.cli.VERB`."""
+
+USAGE = """usage: chaperonin VERB INPUT OUTDIR [--option …]
+
+INPUT is a FASTA, CSV or TSV file (also .gz) or a folder of them; results and report.html go to OUTDIR.
+Run the same command again and it goes on where it stopped.
+
+{verbs}
+
+`chaperonin VERB --help` says the rest. Exit code: 0 all done, 1 nothing done or usage error, 3 some records failed."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb; returns the exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if not words or words[0] in ("-h", "--help", "help"):
+        lines = "\n".join(f"  {verb:<10} {does}" for verb, does in VERBS.items())
+        print(USAGE.format(verbs=lines))
+        return 0 if words else 1
+    if words[0] in ("-V", "--version"):
+        from importlib.metadata import version
+
+        print(f"chaperonin {version('chaperonin')}")
+        return 0
+    if words[0] not in VERBS:
+        print(f"chaperonin: there is no verb {words[0]!r}. There are: {', '.join(VERBS)}.", file=sys.stderr)
+        return 1
+    return _run(words[0], words[1:])
+
+
+def _run(verb: str, words: list[str]) -> int:
+    import logging
+
+    from cyclopts import App, CycloptsError
+
+    from chaperonin.errors import ChaperoninError
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    module = import_module(f"chaperonin.cli.{verb}")
+    app = getattr(module, "app", None)
+    if app is None:
+        app = App(name=f"chaperonin {verb}", help=module.__doc__, version_flags=[])
+        app.default(module.run)
+    try:
+        code = app(words, exit_on_error=False, print_error=True, result_action="return_value")
+    except CycloptsError:
+        return 1
+    except ChaperoninError as error:
+        print(f"chaperonin {verb}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"chaperonin {verb}: stopped. The same command goes on from here.", file=sys.stderr)
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""Settings: frozen dataclasses, filled from a YAML file, `key=value` pairs and options, checked by pydantic."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from chaperonin.errors import UsageError
+
+Settings = TypeVar("Settings")
+
+
+def resolve(
+    settings: type[Settings],
+    *,
+    file: Path | None = None,
+    overrides: Sequence[str] = (),
+    options: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Settings from their defaults, then the file, then `section.key=value` pairs, then options that are not None.
+
+    UsageError names the setting that is unknown or has a wrong value.
+    """
+    values = _read_yaml(file) if file is not None else {}
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        if not separator or not key.strip():
+            raise UsageError(f"{override!r} is not key=value", where="--set", advice="Write --set key=value.")
+        _assign(values, key.strip().split("."), _yaml(text, where=f"--set {override}"))
+    for key, value in (options or {}).items():
+        if value is not None:
+            _assign(values, key.split("."), value)
+    return _validate(settings, values, where=str(file) if file is not None else "settings")
+
+
+def as_dict(settings: Any) -> dict[str, Any]:
+    """Plain values of resolved settings, for YAML and JSON."""
+    plain: dict[str, Any] = _plain(dataclasses.asdict(settings))
+    return plain
+
+
+def as_yaml(settings: Any) -> str:
+    """Resolved settings as the YAML file that gives them again."""
+    import yaml
+
+    return str(yaml.safe_dump(as_dict(settings), sort_keys=False, allow_unicode=True))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise UsageError("no such file", where=str(file), advice="Name an existing YAML file.") from error
+    except (UnicodeDecodeError, OSError) as error:
+        raise UsageError(f"cannot be read ({error})", where=str(file)) from error
+    values = _yaml(text, where=str(file))
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise UsageError("holds no `key: value` lines", where=str(file), advice="Write one setting per line.")
+    return values
+
+
+def _yaml(text: str, where: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"is not YAML ({' '.join(str(error).split())})", where=where) from error
+
+
+def _assign(values: dict[str, Any], path: list[str], value: Any) -> None:
+    for key in path[:-1]:
+        inner = values.setdefault(key, {})
+        if not isinstance(inner, dict):
+            raise UsageError(f"{key} is a value, not a section", where=".".join(path))
+        values = inner
+    values[path[-1]] = value
+
+
+def _validate(settings: type[Settings], values: dict[str, Any], where: str) -> Settings:
+    from pydantic import TypeAdapter, ValidationError
+
+    unknown = _unknown(settings, values)
+    if unknown:
+        known = ", ".join(field.name for field in dataclasses.fields(settings))  # type: ignore[arg-type]
+        raise UsageError(f"no setting is called {', '.join(unknown)}", where=where, advice=f"There are: {known}.")
+    try:
+        return TypeAdapter(settings).validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"{name} = {first['input']!r}: {first['msg']}", where=where) from error
+
+
+def _unknown(settings: type[Any], values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    fields = {field.name: field for field in dataclasses.fields(settings)}
+    unknown = [f"{prefix}{key}" for key in values if key not in fields]
+    for key, value in values.items():
+        kind = fields[key].type if key in fields else None
+        if isinstance(value, Mapping) and dataclasses.is_dataclass(kind) and isinstance(kind, type):
+            unknown += _unknown(kind, value, f"{prefix}{key}.")
+    return unknown

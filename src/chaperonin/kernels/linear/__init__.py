@@ -1,0 +1,32 @@
+"""Linear product with its activation and residual.
+
+Contract: `linear(x, weight, bias, activation, residual)` with x `[rows, inputs]` returns
+`activation(x weightᵀ + bias) + residual`, `[rows, outputs]`. `weight` is a plain tensor `[outputs, inputs]`, or what
+the `prepare` of a faster body made of one (`OneDNNWeight`, `Int8Weight`).
+"""
+
+from typing import cast
+
+from torch import Tensor
+
+from chaperonin.kernels.linear import int8, onednn, reference
+from chaperonin.kernels.linear.reference import Activation
+from chaperonin.kernels.registry import Operation
+from chaperonin.shapes import Float
+
+operation = Operation("linear", order=("int8", "onednn", "reference"))
+for _module in (int8, onednn, reference):
+    operation.register(_module.NAME, _module.supports, _module.NOTE)(_module.linear)
+
+Weight = Tensor | onednn.OneDNNWeight | int8.Int8Weight
+
+
+def linear(
+    x: Float[Tensor, "rows inputs"],
+    weight: Weight,
+    bias: Float[Tensor, "outputs"] | None = None,
+    activation: Activation | None = None,
+    residual: Float[Tensor, "rows outputs"] | None = None,
+) -> Float[Tensor, "rows outputs"]:
+    """activation(x weightᵀ + bias) + residual; the fastest body that takes this weight."""
+    return cast(Tensor, operation(x, weight, bias, activation, residual))

@@ -1,0 +1,92 @@
+"""Choose the body of an operation by what its arguments are.
+
+A body says what it supports by looking at device, dtype, shape and gradient only. The first body in the
+operation's order that supports the arguments runs. A body that was asked for by name and cannot run raises: there
+is no silent second choice. A plain dict holds what was asked for (a ContextVar breaks torch.compile).
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from chaperonin.errors import UnavailableError
+
+
+@dataclass(frozen=True)
+class Body:
+    """One way to compute an operation."""
+
+    name: str
+    run: Callable[..., Any]
+    supports: Callable[..., bool]
+    note: str
+    """Where it is used and why, for `chaperonin doctor`."""
+
+
+class Operation:
+    """A callable with one contract and several bodies, in order of preference; the reference comes last."""
+
+    def __init__(self, name: str, order: tuple[str, ...]) -> None:
+        self.name = name
+        self.order = order
+        self.bodies: dict[str, Body] = {}
+        OPERATIONS[name] = self
+
+    def register(
+        self, name: str, supports: Callable[..., bool], note: str
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Add a body. Its name must stand in the operation's order."""
+        if name not in self.order:
+            raise ValueError(f"kernel {name!r} is not in the order of {self.name}: {self.order}")
+
+        def add(run: Callable[..., Any]) -> Callable[..., Any]:
+            self.bodies[name] = Body(name, run, supports, note)
+            return run
+
+        return add
+
+    def choose(self, *arguments: Any, **options: Any) -> Body:
+        """The body that these arguments get."""
+        asked = _asked.get(self.name)
+        if asked is not None:
+            body = self.bodies.get(asked)
+            if body is None or not body.supports(*arguments, **options):
+                raise UnavailableError(
+                    f"kernel {asked!r} of {self.name} cannot take these arguments on this machine",
+                    advice=f"Choose one of {', '.join(self.order)}, or none to let the machine decide.",
+                )
+            return body
+        for name in self.order:
+            body = self.bodies.get(name)
+            if body is not None and body.supports(*arguments, **options):
+                return body
+        raise UnavailableError(f"no kernel of {self.name} supports these arguments")
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        """Run the chosen body."""
+        return self.choose(*arguments, **options).run(*arguments, **options)
+
+
+OPERATIONS: dict[str, Operation] = {}
+_asked: dict[str, str] = {}
+
+
+@contextmanager
+def use(**kernels: str) -> Iterator[None]:
+    """Ask for bodies by name: `with use(attention="reference"): …`."""
+    for operation, name in kernels.items():
+        if operation not in OPERATIONS:
+            raise UnavailableError(f"no operation {operation!r}", advice=f"There are: {', '.join(OPERATIONS)}.")
+        if name not in OPERATIONS[operation].bodies:
+            raise UnavailableError(
+                f"{operation} has no kernel {name!r} here",
+                advice=f"There are: {', '.join(OPERATIONS[operation].bodies)}.",
+            )
+    before = dict(_asked)
+    _asked.update(kernels)
+    try:
+        yield
+    finally:
+        _asked.clear()
+        _asked.update(before)

@@ -1,0 +1,29 @@
+"""Rotary position embedding (Su et al. 2021, RoFormer), the half-split form of ESM-2."""
+
+import torch
+from torch import Tensor
+
+from chaperonin.shapes import Float, Int
+
+
+def inverse_frequencies(head_dim: int, base: float = 10000.0) -> Float[Tensor, "half"]:
+    """Angle per position of each pair of channels: base^(-2i / head_dim)."""
+    return 1.0 / (base ** (torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim))
+
+
+def rotation(
+    positions: Int[Tensor, "tokens"], frequencies: Float[Tensor, "half"], dtype: torch.dtype
+) -> tuple[Float[Tensor, "tokens 1 half"], Float[Tensor, "tokens 1 half"]]:
+    """Cosine and sine of each token's angles, computed in fp32, ready for `[tokens, heads, half]`."""
+    angles = positions[:, None].float() * frequencies.float()
+    return angles.cos().to(dtype)[:, None], angles.sin().to(dtype)[:, None]
+
+
+def rotate(
+    x: Float[Tensor, "tokens heads head_dim"],
+    cosine: Float[Tensor, "tokens 1 half"],
+    sine: Float[Tensor, "tokens 1 half"],
+) -> Float[Tensor, "tokens heads head_dim"]:
+    """Turn channel pairs (i, i + head_dim/2) by the token's angles."""
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat((first * cosine - second * sine, second * cosine + first * sine), dim=-1)

@@ -1,0 +1,126 @@
+"""One self-contained HTML page about a finished job."""
+
+import os
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from chaperonin.errors import InputError
+from chaperonin.report import contact_section, embedding_section
+from chaperonin.report.blocks import Illustration, Section, Table, Terms
+from chaperonin.report.figures import length_histogram
+from chaperonin.report.provenance import failures_section, provenance_section, read_run, summary
+from chaperonin.report.score_section import score_section
+from chaperonin.report.style import as_svg
+from chaperonin.report.training_section import training_section
+from chaperonin.report.wording import count, mapping, moment, number
+
+PAGE = "report.html"
+
+_TITLES = {
+    "embed": "Embeddings",
+    "score": "Variant effects",
+    "contacts": "Contact maps",
+    "train": "Training",
+}
+
+
+def write_report(outdir: Path) -> Path:
+    """Read what a finished job left in `outdir` and write `report.html` there: complete or not at all.
+
+    A part whose file is missing is left out. Raises InputError where there is no such folder or
+    run.json is damaged.
+    """
+    if not outdir.is_dir():
+        raise InputError(
+            "no such folder", where=str(outdir), advice="Give the output folder of a finished job."
+        )
+    run = read_run(outdir)
+    failures, failed = failures_section(outdir)
+    results = [section for section in [*_results(outdir), failures] if section is not None]
+    explanations = [entry for section in results for entry in section.reading]
+    sections = [*results, _reading_section(explanations), provenance_section(run)]
+    text = _render(run, [section for section in sections if section is not None], failed)
+    page = outdir / PAGE
+    unfinished = page.with_name(PAGE + ".part")
+    unfinished.write_text(text, encoding="utf-8")
+    os.replace(unfinished, page)
+    return page
+
+
+def _results(outdir: Path) -> list[Section | None]:
+    scores, read = score_section(outdir)
+    lengths = [np.array(list(read.lengths.values()), dtype=np.int64)]
+    if (outdir / embedding_section.FILE).is_file():
+        lengths.append(embedding_section.read_lengths(outdir))
+    lengths.append(contact_section.read_lengths(outdir))
+    return [
+        embedding_section.embedding_section(outdir),
+        scores,
+        contact_section.contact_section(outdir),
+        training_section(outdir),
+        _length_section(np.concatenate(lengths)),
+    ]
+
+
+def _length_section(lengths: np.ndarray) -> Section | None:
+    """None for fewer than two sequences."""
+    if len(lengths) < 2:
+        return None
+    caption = f"Lengths of {count(len(lengths), 'sequence')}."
+    svg = as_svg(length_histogram(lengths), "lengths", f"Histogram: {caption}")
+    shares = (
+        ("shortest", 0),
+        ("5 % are shorter", 0.05),
+        ("median", 0.5),
+        ("95 % are shorter", 0.95),
+        ("longest", 1),
+    )
+    rows = [(name, count(round(float(np.quantile(lengths, share))))) for name, share in shares]
+    rows += [("mean", count(round(float(lengths.mean())))), ("all together", count(int(lengths.sum())))]
+    table = Table("Residues per sequence", ("", "residues"), rows, frozenset({1}))
+    return Section("lengths", "Lengths", [Illustration(svg, caption), table])
+
+
+def _reading_section(explanations: Sequence[tuple[str, str]]) -> Section | None:
+    if not explanations:
+        return None
+    return Section("reading", "How to read this", [Terms(explanations, prose=True)])
+
+
+def _render(run: Mapping[str, object], sections: list[Section], failed: int) -> str:
+    environment = Environment(
+        loader=PackageLoader("chaperonin", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    verb = str(run.get("verb") or "")
+    style = resources.files("chaperonin.report").joinpath("page.css").read_text(encoding="utf-8")
+    return environment.get_template("page.html.j2").render(
+        title=_TITLES.get(verb, f"{verb.capitalize()} job" if verb else "Job"),
+        sentence=_sentence(run, failed),
+        subtitle=[text for text in (mapping(run, "model").get("name"), moment(run.get("finished"))) if text],
+        facts=summary(run, failed),
+        failed=failed,
+        sections=sections,
+        version=mapping(run, "versions").get("chaperonin") or "",
+        style=Markup(style),
+    )
+
+
+def _sentence(run: Mapping[str, object], failed: int) -> str:
+    """How the job went, in words."""
+    done = number(mapping(run, "records"), "done")
+    if done is None:
+        return ""
+    if not failed:
+        return f"All {count(int(done), 'record')} have a result." if done > 1 else "The record has a result."
+    if not done:
+        return f"No record has a result: {count(failed, 'record')} failed."
+    return f"{count(int(done), 'record has', 'records have')} a result, {count(failed)} failed."

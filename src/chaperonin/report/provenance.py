@@ -1,0 +1,179 @@
+"""The parts that every report has: what the job did, what failed, and how to do it again."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from chaperonin.errors import InputError
+from chaperonin.report.blocks import Code, Part, Section, Table, Terms
+from chaperonin.report.wording import count, duration, mapping, measure, memory, number, shortened
+
+RUN_FILE = "run.json"
+FAILURES_FILE = "failures.jsonl"
+MOST_FAILURES = 200
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One figure of the summary, with its name and what puts it in proportion."""
+
+    name: str
+    value: str
+    detail: str = ""
+
+
+def read_run(outdir: Path) -> Mapping[str, object]:
+    """What run.json says; empty when there is none."""
+    path = outdir / RUN_FILE
+    if not path.is_file():
+        return {}
+    try:
+        run = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{RUN_FILE} is not JSON ({error})",
+            where=str(path),
+            advice="Run the job again: it goes on where it is.",
+        ) from error
+    return run if isinstance(run, Mapping) else {}
+
+
+def summary(run: Mapping[str, object], failures: int) -> list[Fact]:
+    """Records, tokens, time and memory, as far as they are known."""
+    records = mapping(run, "records")
+    done, read, unique = (number(records, key) for key in ("done", "read", "unique"))
+    failed = int(number(records, "failed") or failures)
+    facts = []
+    if done is not None:
+        facts.append(
+            Fact("done", count(int(done)), f"of {count(int(read), 'record')}" if read is not None else "")
+        )
+    facts.append(Fact("failed", count(failed), "see Failures" if failed else "none"))
+    if unique is not None:
+        facts.append(Fact("distinct", count(int(unique)), "computed once each"))
+    seconds = _total_seconds(run)
+    tokens = number(run, "tokens")
+    if tokens is not None:
+        speed = f"{tokens / seconds:,.0f} per second" if seconds else ""
+        facts.append(Fact("tokens", count(int(tokens)), speed))
+    if seconds is not None:
+        facts.append(Fact("time", duration(seconds)))
+    facts += _memory(mapping(run, "memory"))
+    return facts
+
+
+def _memory(used: Mapping[str, object]) -> list[Fact]:
+    measured, predicted = number(used, "measured_bytes"), number(used, "predicted_bytes")
+    if measured is None:
+        return [] if predicted is None else [Fact("memory", memory(predicted), "predicted")]
+    if not predicted:
+        return [Fact("memory", memory(measured), "measured")]
+    return [
+        Fact("memory", memory(measured), f"predicted {memory(predicted)} ({predicted / measured - 1:+.0%})")
+    ]
+
+
+def _total_seconds(run: Mapping[str, object]) -> float | None:
+    stages = mapping(run, "seconds")
+    if not stages:
+        return number(run, "seconds")
+    values = [number(stages, stage) for stage in stages]
+    total = number(stages, "total")
+    return total if total is not None else sum(value for value in values if value is not None)
+
+
+def failures_section(outdir: Path) -> tuple[Section | None, int]:
+    """The first 200 failures and how many there are; no section when there is none."""
+    path = outdir / FAILURES_FILE
+    rows: list[tuple[str, ...]] = []
+    total = unreadable = 0
+    if path.is_file():
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            for line in filter(str.strip, lines):
+                total += 1
+                if len(rows) < MOST_FAILURES:
+                    row = _failure(line)
+                    rows += [row] if row else []
+                    unreadable += row is None
+    if not total:
+        return None, 0
+    note = f"{count(total - len(rows), 'further failure')} in {FAILURES_FILE}." if total > len(rows) else ""
+    if unreadable:
+        note += f" {count(unreadable, 'line')} of it could not be read."
+    columns = ("id", "record", "what was wrong", "where", "what to do")
+    caption = count(total, "record") + " without a result"
+    table = Table(caption, columns, rows, frozenset({1}), note.strip(), wide=True)
+    return Section("failures", "Failures", [table]), total
+
+
+def _failure(line: str) -> tuple[str, ...] | None:
+    try:
+        entry = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    if not isinstance(entry, Mapping):
+        return None
+    texts = {key: "" if entry.get(key) is None else str(entry[key]) for key in _FAILURE_KEYS}
+    what = f"{texts['error']} ({texts['stage']})" if texts["stage"] else texts["error"]
+    return (
+        shortened(texts["id"], 48),
+        texts["record"],
+        shortened(what, 400),
+        shortened(texts["where"], 120),
+        shortened(texts["advice"], 400),
+    )
+
+
+_FAILURE_KEYS = ("id", "record", "stage", "error", "where", "advice")
+
+
+def provenance_section(run: Mapping[str, object]) -> Section | None:
+    """Everything needed to do the job again; None when nothing was recorded."""
+    if not run:
+        return None
+    model = mapping(run, "model")
+    entries = [("model", _text(model.get("name")))]
+    entries.append(("weights (sha256)", _text(model.get("sha256"))))
+    parameters = number(model, "parameters")
+    entries.append(("parameters", "" if parameters is None else count(int(parameters))))
+    entries += [(key, _text(run.get(key))) for key in ("seed", "started", "finished")]
+    entries += [_hardware(str(key), value) for key, value in mapping(run, "hardware").items()]
+    parts: list[Part] = []
+    if run.get("command"):
+        command = run["command"]
+        text = " ".join(map(str, command)) if isinstance(command, list) else str(command)
+        parts.append(Code("Command", text))
+    parts.append(Terms([(name, value) for name, value in entries if value]))
+    versions = [(str(name), _text(version)) for name, version in mapping(run, "versions").items()]
+    if versions:
+        parts.append(Table("Versions", ("part", "version"), versions))
+    stages = [
+        (str(name), duration(number(mapping(run, "seconds"), name) or 0)) for name in mapping(run, "seconds")
+    ]
+    if stages:
+        parts.append(Table("Time", ("stage", "time"), stages, frozenset({1})))
+    if mapping(run, "config"):
+        text = yaml.safe_dump(json.loads(json.dumps(run["config"])), sort_keys=False, allow_unicode=True)
+        parts.append(Code("Resolved configuration", text.rstrip()))
+    return Section("provenance", "Provenance", parts)
+
+
+def _hardware(name: str, value: object) -> tuple[str, str]:
+    if name.endswith("_bytes") and isinstance(value, int):
+        return name.removesuffix("_bytes").replace("_", " "), memory(value)
+    return name.replace("_", " "), _text(value)
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return measure(value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_text(inner)}" for key, inner in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_text, value))
+    return str(value)

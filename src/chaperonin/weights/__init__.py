@@ -1,0 +1,1 @@
+"""Checkpoint files and the names in them, for any model."""

@@ -1,0 +1,88 @@
+"""A folder to a model and back, in the layout of Hugging Face: `config.json` and safetensors.
+
+What an architecture brings along stands in its `Layout`, so that nothing here knows a model.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from chaperonin.errors import WeightsError
+from chaperonin.weights.files import read_config, tensors, weight_files, write_tensors
+from chaperonin.weights.rules import Table
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How models of one type lie on disk."""
+
+    build: Callable[[Any], nn.Module]
+    """Configuration → model."""
+    read_config: Callable[[Mapping[str, Any], str], Any]
+    """`config.json` and where it stands → configuration."""
+    write_config: Callable[[Any], dict[str, Any]]
+    """Configuration → what `config.json` says."""
+    tables: Mapping[str, Table]
+    """Checkpoint origin → names. `huggingface` is read from folders and written."""
+    defaults: Callable[[Any], dict[str, Tensor]]
+    """Values of tensors that a checkpoint may lack because the configuration says them."""
+    heads: Mapping[str, str]
+    """Beginning of the names of an optional head → attribute that is None when a checkpoint has no such head."""
+
+
+def load_folder(layout: Layout, folder: Path, device: torch.device | str = "cpu") -> nn.Module:
+    """Model in evaluation mode, in the file's own dtype.
+
+    The model is built without memory and takes the tensors as they come: the peak is one copy.
+    """
+    config = layout.read_config(read_config(folder), str(folder))
+    named = dict(tensors(weight_files(folder), device))
+    return assemble(layout, config, named, "huggingface", str(folder)).to(device).eval()
+
+
+def assemble(
+    layout: Layout, config: Any, named: Mapping[str, Tensor], origin: str, where: str
+) -> nn.Module:
+    """Model of a configuration from the tensors of a checkpoint of the given origin."""
+    with torch.device("meta"):
+        model = layout.build(config)
+    wanted = dict(model.named_parameters())
+    found = layout.tables[origin].read(named, wanted, where)
+    for name, tensor in layout.defaults(config).items():
+        found.setdefault(name, tensor)
+    _check_shapes(found, wanted, where)
+    for start, attribute in layout.heads.items():
+        if not any(name.startswith(start) for name in found):
+            setattr(model, attribute, None)
+    model.load_state_dict(found, strict=True, assign=True)
+    return model
+
+
+def save_folder(layout: Layout, model: nn.Module, folder: Path) -> None:
+    """Write a folder that transformers opens with the same logits; files appear whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    parameters = {name: tensor.detach().cpu() for name, tensor in model.named_parameters()}
+    config = layout.write_config(model.config)
+    dtypes = {tensor.dtype for name, tensor in parameters.items() if name not in layout.defaults(model.config)}
+    config["dtype"] = config["torch_dtype"] = str(dtypes.pop() if len(dtypes) == 1 else torch.float32)[6:]
+    write_tensors(folder, layout.tables["huggingface"].write(parameters))
+    partial = folder / ".config.json.part"
+    partial.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    partial.rename(folder / "config.json")
+
+
+def _check_shapes(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: str) -> None:
+    for name, tensor in found.items():
+        if tensor.shape != wanted[name].shape:
+            raise WeightsError(
+                f"{name} is {list(tensor.shape)}, config.json makes it {list(wanted[name].shape)}",
+                where=where,
+                advice="config.json and the weights belong to different models.",
+            )
+        if not tensor.is_floating_point():
+            raise WeightsError(f"{name} holds {tensor.dtype}, not floating-point numbers", where=where)
