@@ -93,7 +93,9 @@ def _validate(settings: type[Settings], values: dict[str, Any], where: str) -> S
     unknown = _unknown(settings, values)
     if unknown:
         known = ", ".join(field.name for field in dataclasses.fields(settings))  # type: ignore[arg-type]
-        raise UsageError(f"no setting is called {', '.join(unknown)}", where=where, advice=f"There are: {known}.")
+        raise UsageError(
+            f"no setting is called {', '.join(unknown)}", where=where, advice=f"There are: {known}."
+        )
     try:
         return TypeAdapter(settings).validate_python(values)
     except ValidationError as error:

@@ -15,6 +15,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub import constants, scan_cache_dir, try_to_load_from_cache
 
+from chaperonin.cli.main import main
 from chaperonin.errors import WeightsError
 from chaperonin.weights import asking, catalog, hub, places
 from chaperonin.weights.manifest import read_manifest
@@ -451,40 +452,29 @@ def test_progress_tells_how_much_is_here(server: HubServer) -> None:
     assert ("model.safetensors", len(WEIGHTS), len(WEIGHTS)) in seen
 
 
-def test_a_path_is_its_own_answer(tmp_path: Path) -> None:
-    assert hub.resolve(tmp_path) == tmp_path
-    assert hub.resolve(str(tmp_path)) == tmp_path
+def test_two_pulls_at_once_fetch_every_file_once(server: HubServer) -> None:
+    folders: list[Path] = []
+    pulls = [threading.Thread(target=lambda: folders.append(hub.pull(NAME))) for _ in range(4)]
+    for started in pulls:
+        started.start()
+    for started in pulls:
+        started.join()
+    assert folders == [hub.local_folder(NAME)] * 4
+    assert {name: len(server.fetched(name)) for name in ("model.safetensors", "config.json")} == {
+        "model.safetensors": 1,
+        "config.json": 1,
+    }
 
 
-def test_a_bundled_name_is_a_folder_of_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "esm2-small").mkdir()
-    (tmp_path / "esm2-small" / "config.json").write_bytes(CONFIG)
-    monkeypatch.setattr(hub, "BUNDLED", tmp_path)
-    assert hub.resolve("chaperonin/esm2-small") == tmp_path / "esm2-small"
-    with pytest.raises(WeightsError, match="Try chaperonin/esm2-small"):
-        hub.resolve("chaperonin/esm2-smal")
-
-
-@pytest.mark.parametrize(
-    ("name", "advice"),
-    [
-        (NAME, "Run `chaperonin weights pull someone/some-model` once"),
-        ("esm2_t33_650M_UR50D", "Try facebook/esm2_t33_650M_UR50D"),
-        ("esm2_t33_650M", "facebook/esm2_t33_650M_UR50D"),
-        ("no such folder", "Try "),
-        ("", "Try "),
-        ("../../etc/passwd", "Try "),
-        ("someone/../else", "Try "),
-    ],
-)
-def test_a_model_that_is_not_here_is_an_error_with_the_next_step(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, advice: str
+def test_the_command_prints_the_folder_and_logs_how_far_it_is(
+    server: HubServer, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    point_at("http://127.0.0.1:9", tmp_path, monkeypatch)
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(WeightsError) as caught:
-        hub.resolve(name)
-    assert advice in caught.value.advice
+    caplog.set_level("INFO")
+    server.files["tokenizer.json"] = b"{}"
+    assert main(["weights", "pull", NAME]) == 0
+    assert capsys.readouterr().out == f"{hub.local_folder(NAME)}\n"
+    assert "model.safetensors: 0.5 MB of 0.5 MB" in caplog.messages
+    assert not any("HTTP" in message for message in caplog.messages)
 
 
 def test_the_environment_chooses_server_cache_and_network(server: HubServer, tmp_path: Path) -> None:

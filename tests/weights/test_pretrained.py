@@ -1,6 +1,8 @@
 """Folders in Hugging Face layout: what we write transformers opens, what it writes we open, nothing else passes."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -119,6 +121,21 @@ def change_tensor(folder: Path, name: str, tensor: torch.Tensor | None) -> None:
     else:
         stored[name] = tensor
     save_file(stored, folder / "model.safetensors")
+
+
+def test_the_unused_position_table_of_published_files_is_passed_over(model: ESM, folder: Path) -> None:
+    change_tensor(folder, "esm.embeddings.position_embeddings.weight", torch.zeros(1026, 32))
+    change_tensor(folder, "esm.embeddings.position_ids", torch.arange(1026)[None])
+    assert torch.equal(logits(load_folder(LAYOUT, folder)), logits(model))
+
+
+def test_loading_does_not_import_the_compiler(folder: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from chaperonin.weights.pretrained import load_folder; "
+        "from chaperonin.models.esm.weights import LAYOUT; load_folder(LAYOUT, Path(sys.argv[1])); "
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(folder)]).returncode == 0
 
 
 QUERY = "esm.encoder.layer.1.attention.self.query.weight"

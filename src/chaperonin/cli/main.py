@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(verb: str, words: list[str]) -> int:
     import logging
 
-    from cyclopts import App, CycloptsError
+    from cyclopts import App, CycloptsError, Parameter
 
     from chaperonin.errors import ChaperoninError
 
@@ -53,7 +53,8 @@ def _run(verb: str, words: list[str]) -> int:
     module = import_module(f"chaperonin.cli.{verb}")
     app = getattr(module, "app", None)
     if app is None:
-        app = App(name=f"chaperonin {verb}", help=module.__doc__, version_flags=[])
+        usual = Parameter(negative_iterable="")
+        app = App(name=f"chaperonin {verb}", help=module.__doc__, version_flags=[], default_parameter=usual)
         app.default(module.run)
     try:
         code = app(words, exit_on_error=False, print_error=True, result_action="return_value")

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from chaperonin.data.tables import read_table
 from chaperonin.errors import InputError
-from chaperonin.protein.fasta import clean_id, read_fasta
-from chaperonin.protein.lines import DEFAULT_LIMITS, Limits, display_name
+from chaperonin.protein.fasta import clean_id, read_fasta, require_length
+from chaperonin.protein.lines import DEFAULT_LIMITS, Limits, display_name, read_lines
 from chaperonin.protein.sequence import clean
 
 FASTA_SUFFIXES = (".fasta", ".fa", ".faa", ".fas", ".fsa", ".pep", ".mpfa")
@@ -61,7 +61,7 @@ def read_records(
     path = Path(path)
     _require(path)
     columns = (sequence_column, id_column)
-    return _records(path, unknown, lambda: _entries(path, columns, limits))
+    return _records(path, unknown, limits, lambda: _entries(path, columns, limits))
 
 
 def fingerprint(path: Path | str) -> str:
@@ -100,7 +100,7 @@ class _Entry(NamedTuple):
 
 
 def _records(
-    path: Path, unknown: str | None, entries: Callable[[], Iterator[_Entry]]
+    path: Path, unknown: str | None, limits: Limits, entries: Callable[[], Iterator[_Entry]]
 ) -> Iterator[Record | Rejected]:
     names = _Names(entries)
     number = 0
@@ -110,6 +110,7 @@ def _records(
         if error is None:
             try:
                 sequence, sequence_notes = clean(entry.text, unknown)
+                require_length(len(sequence), limits)
             except InputError as refused:
                 error = refused
         if error is not None:
@@ -162,7 +163,7 @@ def _entries(path: Path, columns: tuple[str, str], limits: Limits) -> Iterator[_
         try:
             _require(file)
             count = 0
-            for entry in _file_entries(file, columns, limits):
+            for entry in _file_entries(file, columns, limits, in_folder=True):
                 count += 1
                 yield entry
             if count == 0:
@@ -178,17 +179,27 @@ def _files(folder: Path) -> list[Path]:
         raise InputError(f"the folder cannot be read: {error.strerror}", where=str(folder)) from error
 
 
-def _file_entries(path: Path, columns: tuple[str, str], limits: Limits) -> Iterator[_Entry]:
+def _file_entries(
+    path: Path, columns: tuple[str, str], limits: Limits, in_folder: bool = False
+) -> Iterator[_Entry]:
     suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
     if suffix in FASTA_SUFFIXES:
         return _fasta_entries(path, limits)
     if suffix in TABLE_SUFFIXES:
         return _table_entries(path, columns, limits)
+    if not in_folder and _begins_as_fasta(path, limits):
+        return _fasta_entries(path, limits)
     raise InputError(
         f"the suffix {suffix!r} says nothing about the format",
         where=display_name(path),
         advice=f"Name it {', '.join(FASTA_SUFFIXES[:3])} (FASTA), .csv or .tsv; .gz may follow.",
     )
+
+
+def _begins_as_fasta(path: Path, limits: Limits) -> bool:
+    """Whether the first line that is not blank is a FASTA header."""
+    first = next((line.text for line in read_lines(path, limits) if line.text.strip()), b"")
+    return first.startswith(b">")
 
 
 def _fasta_entries(path: Path, limits: Limits) -> Iterator[_Entry]:
@@ -218,10 +229,8 @@ def _table_entries(path: Path, columns: tuple[str, str], limits: Limits) -> Iter
         )
     for row in table.rows:
         id, notes = clean_id(row.columns[id_column]) if id_column is not None else ("", ())
-        text, error = row.columns[sequence_column], row.error
-        if error is None and len(text) > limits.residues:
-            error = InputError(f"a sequence of {len(text):,} residues; the limit is {limits.residues:,}")
-        yield _Entry(id, text, f"{file}:{row.line}", row.notes + notes, row.columns, error)
+        where = f"{file}:{row.line}"
+        yield _Entry(id, row.columns[sequence_column], where, row.notes + notes, row.columns, row.error)
 
 
 def _find(header: tuple[str, ...], wanted: str, usual: tuple[str, ...]) -> str | None:

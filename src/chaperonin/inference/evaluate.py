@@ -143,7 +143,7 @@ def summarise(table: AssayTable, metric: str = "Spearman", draws: int = 10_000, 
     types = [selection for _, selection in proteins]
     functions, by_function = _means(types, by_protein)
     average = _mean(by_function)
-    best = int(np.nanargmax(average))
+    best = int(np.argmax(np.nan_to_num(average, nan=-np.inf)))
     columns = {
         f"Average_{metric}": average,
         f"Bootstrap_standard_error_{metric}": bootstrap_standard_error(

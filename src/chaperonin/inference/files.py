@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,12 +53,13 @@ def disk_errors(path: Path) -> Iterator[None]:
     """Turn the disk's refusals into errors a user can act on; other errors pass."""
     try:
         yield
-    except OSError as error:
-        if error.errno in _FULL:
+    except (OSError, RuntimeError) as error:
+        number = _error_number(error)
+        if number in _FULL:
             raise no_space(path) from error
-        if error.errno in _REFUSED:
+        if number in _REFUSED:
             raise UsageError(
-                f"cannot be written: {error.strerror}", where=str(path), advice="Choose another OUTDIR."
+                f"cannot be written: {os.strerror(number)}", where=str(path), advice="Choose another OUTDIR."
             ) from error
         raise
 
@@ -69,6 +71,14 @@ def no_space(path: Path) -> ChaperoninError:
         where=str(path),
         advice="Nothing is lost: free some space and run the same command again, it goes on from here.",
     )
+
+
+def _error_number(error: OSError | RuntimeError) -> int:
+    """The system's number of an error, 0 for none; HDF5 says it in words, and when closing in a RuntimeError."""
+    if isinstance(error, OSError) and error.errno:
+        return error.errno
+    words = re.search(r"errno = (\d+)", str(error))
+    return int(words.group(1)) if words else 0
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -22,6 +22,8 @@ from chaperonin.errors import ChaperoninError, UsageError
 from chaperonin.inference.files import atomic_file, disk_errors
 from chaperonin.inference.ledger import DONE, FAILED, PENDING, Ledger
 from chaperonin.inference.lock import FolderLock
+from chaperonin.inference.plan import Plan
+from chaperonin.inference.settings import require_same_settings
 from chaperonin.inference.shards import Arrays, Shards
 
 
@@ -88,10 +90,11 @@ class Job:
         self._ledger = ledger
         self._lock = lock
         self._shards = Shards(outdir / "shards")
-        self._buffer: dict[int, Arrays] = {}
-        self._buffer_bytes = 0
-        self._buffer_arrays = 0
-        self._buffer_since = 0.0
+        self._results: dict[int, Arrays] = {}
+        self._failures: dict[int, tuple[str, ChaperoninError]] = {}
+        self._waiting_bytes = 0
+        self._waiting_entries = 0
+        self._last_flush = time.monotonic()
         self._flush_bytes = flush_bytes
         self._flush_seconds = flush_seconds
 
@@ -109,7 +112,7 @@ class Job:
 
         `settings` is all that the results depend on, as JSON can hold it. A job of other settings, or one
         that another process works on, is refused with UsageError; `overwrite` removes the job that is there,
-        its own files only. Results are written when there are `flush_bytes` of them, or after
+        its own files only. Results are written when there are `flush_bytes` of them, or every
         `flush_seconds`.
         """
         outdir = Path(outdir)
@@ -142,8 +145,10 @@ class Job:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if not isinstance(error, ChaperoninError):  # after an error of the disk another would hide it
-                self.flush()
+            self.flush()
+        except ChaperoninError:
+            if error is None:  # else the first error says more
+                raise
         finally:
             self.close()
 
@@ -168,7 +173,8 @@ class Job:
 
     @property
     def totals(self) -> Totals:
-        """How far the computations are, without what is not yet flushed."""
+        """How far the computations are."""
+        self.flush()
         row = self._ledger.execute(
             "SELECT total(status != ?1), count(*), total((status != ?1) * tokens), total(tokens) FROM units",
             PENDING,
@@ -177,12 +183,14 @@ class Job:
 
     def tally(self) -> Outcome:
         """Records done and failed so far; a record whose units are pending counts as done."""
+        self.flush()
         records = self._ledger.one("SELECT count(*) FROM records")
         failed = self._ledger.one(f"SELECT count(*) FROM ({_FAILED_RECORDS})")
         return Outcome(done=records - failed, failed=failed)
 
     def records(self) -> Iterator[JobRecord]:
         """All records by their number."""
+        self.flush()
         rows = self._ledger.rows(_RECORDS)
         for (number, id, extra, has_failed), group in groupby(rows, key=lambda row: row[:4]):
             needs = [(key, status) for *_, key, status in group if key is not None]
@@ -191,6 +199,7 @@ class Job:
 
     def failures(self) -> Iterator[dict[str, Any]]:
         """What failures.jsonl holds, by record number."""
+        self.flush()
         for id, number, stage, error, where, advice in self._ledger.rows(_FAILURES):
             yield {
                 "id": id,
@@ -204,7 +213,7 @@ class Job:
     # What is to be done
 
     @contextmanager
-    def planning(self) -> "Iterator[Plan]":
+    def planning(self) -> Iterator[Plan]:
         """Enter units and records; all of them, or none where the block fails or the process is killed."""
         with self._ledger.transaction():
             yield Plan(self._ledger)
@@ -214,9 +223,10 @@ class Job:
         """Units that are still pending, in batches that are made once and stay the same ever after.
 
         A later call with another budget gives the batches of the first, so that results do not depend on
-        where the job was interrupted.
+        where the job was interrupted. Between two batches, results are flushed when it is time.
         """
         self.flush()
+        self._last_flush = time.monotonic()
         if self._ledger.fact("token_budget") is None:
             self._pack(token_budget)
         pending = self._ledger.execute(
@@ -225,6 +235,7 @@ class Job:
         for (batch,) in pending:
             rows = self._ledger.execute(_UNITS_OF_BATCH, batch, PENDING).fetchall()
             yield [Unit(number, key, json.loads(payload), tokens) for number, key, payload, tokens in rows]
+            self._flush_when_due()  # here only: what is left of a batch would be another batch
         self.flush()
 
     def _pack(self, token_budget: int) -> None:
@@ -248,70 +259,75 @@ class Job:
     # What came out
 
     def store(self, batch: Sequence[Unit], results: Sequence[Mapping[str, Any]]) -> None:
-        """Keep the arrays of each unit; they are on disk after the next flush, which comes by itself."""
-        if not self._buffer:
-            self._buffer_since = time.monotonic()
+        """Keep the arrays of each unit; they are on disk after the next flush, which `batches` sees to."""
         for unit, result in zip(batch, results, strict=True):
             # A copy: a slice would keep the whole batch in memory.
             arrays = {name: np.array(array, order="C") for name, array in result.items()}
-            self._buffer[unit.number] = arrays
-            self._buffer_bytes += sum(array.nbytes for array in arrays.values())
-            self._buffer_arrays += len(arrays)
+            self._results[unit.number] = arrays
+            self._waiting_bytes += sum(array.nbytes for array in arrays.values())
+            self._waiting_entries += len(arrays)
+
+    def fail(self, unit: Unit, error: ChaperoninError, stage: str = "compute") -> None:
+        """Give a unit up: every record that needs it has failed. On disk after the next flush, as a result."""
+        self._failures[unit.number] = (stage, error)
+        self._waiting_entries += 1
+
+    def flush(self) -> None:
+        """Write the stored results as one shard, then enter them and the failures in the database."""
+        if not self._results and not self._failures:
+            return
+        number = (self._ledger.one("SELECT max(number) FROM shards") or 0) + 1
+        size = self._shards.write(number, self._results) if self._results else None
+        with self._ledger.transaction():
+            if size is not None:
+                self._ledger.execute("INSERT INTO shards VALUES (?, ?)", number, size)
+            self._ledger.execute_many(
+                "UPDATE units SET status = ?, shard = ? WHERE number = ?",
+                ((DONE, number, unit) for unit in self._results),
+            )
+            self._ledger.execute_many(
+                "INSERT OR REPLACE INTO unit_failures VALUES (?, ?, ?, ?, ?)",
+                (
+                    (unit, stage, error.what, error.where, error.advice)
+                    for unit, (stage, error) in self._failures.items()
+                ),
+            )
+            self._ledger.execute_many(
+                "UPDATE units SET status = ? WHERE number = ?", ((FAILED, unit) for unit in self._failures)
+            )
+        self._results, self._failures = {}, {}
+        self._waiting_bytes = self._waiting_entries = 0
+        self._last_flush = time.monotonic()
+
+    def _flush_when_due(self) -> None:
         if (
-            self._buffer_bytes >= self._flush_bytes
-            or self._buffer_arrays >= _FLUSH_ARRAYS
-            or time.monotonic() - self._buffer_since >= self._flush_seconds
+            self._waiting_bytes >= self._flush_bytes
+            or self._waiting_entries >= _FLUSH_ENTRIES
+            or time.monotonic() - self._last_flush >= self._flush_seconds
         ):
             self.flush()
 
-    def flush(self) -> None:
-        """Write what is stored as one shard, then enter it in the database."""
-        if not self._buffer:
-            return
-        number = (self._ledger.one("SELECT max(number) FROM shards") or 0) + 1
-        with disk_errors(self._shards.folder):
-            self._shards.folder.mkdir(exist_ok=True)
-        size = self._shards.write(number, self._buffer)
-        with self._ledger.transaction():
-            self._ledger.execute("INSERT INTO shards VALUES (?, ?)", number, size)
-            self._ledger.execute_many(
-                "UPDATE units SET status = ?, shard = ? WHERE number = ?",
-                ((DONE, number, unit) for unit in self._buffer),
-            )
-        self._buffer = {}
-        self._buffer_bytes = self._buffer_arrays = 0
+    def result(self, key: str, *names: str) -> Arrays:
+        """The arrays of a unit, or those of some names only; KeyError where it has no result.
 
-    def fail(self, unit: Unit, error: ChaperoninError, stage: str = "compute") -> None:
-        """Give a unit up: every record that needs it has failed."""
-        with self._ledger.transaction():
-            self._ledger.execute(
-                "INSERT OR REPLACE INTO unit_failures VALUES (?, ?, ?, ?, ?)",
-                unit.number,
-                stage,
-                error.what,
-                error.where,
-                error.advice,
-            )
-            self._ledger.execute("UPDATE units SET status = ? WHERE number = ?", FAILED, unit.number)
-
-    def result(self, key: str) -> Arrays:
-        """The arrays of a unit; KeyError where it has none. Reading in any order is cheap."""
+        Reading is cheap in any order of units: the shards stay open.
+        """
         row = self._ledger.execute("SELECT number, shard FROM units WHERE key = ?", key).fetchone()
         if row is None:
             raise KeyError(key)
         number, shard = row
-        if number in self._buffer:
-            return dict(self._buffer[number])
+        if number in self._results:
+            waiting = self._results[number]
+            return {name: waiting[name] for name in names or waiting}
         if shard is None:
             raise KeyError(f"{key}: its unit is not done")
-        return self._shards.read(shard, number)
+        return self._shards.read(shard, number, names)
 
     def finish(self, files: Sequence[Path] = ()) -> Outcome:
         """Write failures.jsonl and end the job, whose final `files` are in place; then remove the shards.
 
         Opened again, the job has this outcome as long as the files are there. Without files, the shards stay.
         """
-        self.flush()
         totals = self.totals
         if totals.units_finished < totals.units:
             raise ValueError(f"{totals.units - totals.units_finished} units of the job are still pending")
@@ -339,13 +355,7 @@ class Job:
             with self._ledger.transaction():
                 self._ledger.note("settings", settings)
             return
-        differences = _differences(stored, settings)
-        if differences:
-            raise UsageError(
-                f"OUTDIR holds a job with other settings: {'; '.join(differences)}",
-                where=str(self.outdir),
-                advice="Use --overwrite to start afresh, or choose another OUTDIR.",
-            )
+        require_same_settings(stored, settings, self.outdir)
 
     def _verify(self) -> None:
         """Compute again what is no longer there; remove what was never entered."""
@@ -368,56 +378,10 @@ class Job:
                 self._ledger.execute("DELETE FROM shards WHERE number = ?", shard)
 
 
-class Plan:
-    """The records of a job and the computations they need, as they are entered."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-
-    def unit(self, key: str, payload: Mapping[str, Any], tokens: int) -> None:
-        """Enter a computation; one with the same key is there already and stays as it is."""
-        cursor = self._ledger.execute("INSERT OR IGNORE INTO units (key, tokens) VALUES (?, ?)", key, tokens)
-        if cursor.rowcount:
-            self._ledger.execute("INSERT INTO payloads VALUES (?, ?)", cursor.lastrowid, json.dumps(payload))
-
-    def record(
-        self,
-        number: int,
-        id: str,
-        unit: str | Sequence[str],
-        extra: Mapping[str, Any] | None = None,
-        where: str = "",
-    ) -> None:
-        """Enter a record that needs the results of one unit, or of several; they must be entered before.
-
-        `extra` comes back with the record; `where` is where it stands in the input, for failures.jsonl.
-        """
-        values = (number, id, where, json.dumps(extra or {}))
-        self._ledger.execute("INSERT INTO records VALUES (?, ?, ?, ?)", *values)
-        for place, key in enumerate([unit] if isinstance(unit, str) else unit):
-            cursor = self._ledger.execute(
-                "INSERT INTO needs SELECT ?, ?, number FROM units WHERE key = ?", number, place, key
-            )
-            if not cursor.rowcount:
-                raise ValueError(f"record {number} needs a unit that was not entered: {key}")
-
-    def failure(self, number: int, id: str, error: ChaperoninError, stage: str = "read") -> None:
-        """Enter a record that cannot have a result."""
-        self.record(number, id, ())
-        self._ledger.execute(
-            "INSERT INTO record_failures VALUES (?, ?, ?, ?, ?)",
-            number,
-            stage,
-            error.what,
-            error.where,
-            error.advice,
-        )
-
-
 DATABASE = "job.sqlite"
 FAILURES = "failures.jsonl"
 _OWN_FILES = (DATABASE, f"{DATABASE}-journal", FAILURES, "run.json", "report.html")
-_FLUSH_ARRAYS = 20_000  # a shard's header names each array
+_FLUSH_ENTRIES = 20_000  # a shard's header names each array
 
 _RECORDS = """
 SELECT records.number, records.id, records.extra, record_failures.record IS NOT NULL, units.key, units.status
@@ -468,19 +432,3 @@ def _remove(outdir: Path) -> None:
         if path.is_file():
             path.unlink()
     Shards(outdir / "shards").remove()
-
-
-def _differences(stored: Any, given: Any, name: str = "") -> list[str]:
-    """Settings that differ, by dotted name."""
-    if isinstance(stored, dict) and isinstance(given, dict):
-        found = []
-        for key in sorted(stored.keys() | given.keys()):
-            dotted = f"{name}.{key}" if name else key
-            found += _differences(stored.get(key), given.get(key), dotted)
-        return found
-    return [] if stored == given else [f"{name} was {_brief(stored)}, now {_brief(given)}"]
-
-
-def _brief(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 80 else text[:77] + "…"

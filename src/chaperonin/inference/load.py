@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from torch import nn
 
 from chaperonin.adapt.prepare import prepare
 from chaperonin.errors import UsageError
@@ -44,7 +45,7 @@ class Origin:
 
 
 def load(name: str = BUNDLED, *, precision: Precision = "auto", device: str = "auto") -> ESM:
-    """Model by hub name, by folder, or the bundled one, in evaluation mode; `model.origin` says what it is.
+    """Model by hub name, by folder, or the bundled one, in evaluation mode; `origin_of` says which.
 
     Nothing is downloaded: a hub name must have been pulled before (`chaperonin weights pull NAME`).
 
@@ -62,6 +63,14 @@ def load(name: str = BUNDLED, *, precision: Precision = "auto", device: str = "a
     assert isinstance(model, ESM)
     model.origin = Origin(name, folder, chosen, str(where), parameters)  # type: ignore[assignment]
     return model
+
+
+def origin_of(model: nn.Module) -> Origin:
+    """Where a model that `load` returned came from; UsageError for one that it did not return."""
+    origin = getattr(model, "origin", None)
+    if not isinstance(origin, Origin):
+        raise UsageError("the model does not say where it came from", advice="Get it by chaperonin.load(…).")
+    return origin
 
 
 def _device(name: str) -> torch.device:

@@ -1,5 +1,6 @@
 """What people bring to be scored: tables of variants, one protein after the other, or proteins to scan."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,6 @@ from chaperonin.protein.variant import (
     WILD_TYPE_NAMES,
     Variant,
     apply_variant,
-    indices,
     is_indel,
     parse_variant,
     undo_variant,
@@ -141,7 +141,7 @@ def _id_column(header: tuple[str, ...]) -> str | None:
 
 
 def _cells(columns: Mapping[str, str]) -> tuple[str | None, str]:
-    """Notation of the variant (None: only a sequence is given) and the mutated sequence (empty: not given)."""
+    """Notation of the variant (None: only a sequence is there) and the mutated sequence (empty: not there)."""
     text, mutated = columns.get(MUTANT, "").strip(), columns.get(MUTATED, "").strip()
     if mutated.upper() in MISSING:
         mutated = ""
@@ -224,15 +224,22 @@ def _from_column(column: str) -> WildTypeOf:
     return find
 
 
+def target_file(target: str) -> Path | None:
+    """The file that a target names, or None where it is a sequence itself. UsageError where it is neither."""
+    if os.path.exists(target):  # False, not an error, for a sequence too long to be a name
+        return Path(target)
+    if target.isalpha():
+        return None
+    raise UsageError(
+        f"{target[:80]!r} is neither a file nor a sequence", where="--target", advice="Check the path."
+    )
+
+
 def _read_target(target: str) -> dict[str, str]:
     """Sequences by id, and by each part of ids such as `sp|P62593|BLAT_ECOLX`."""
-    path = Path(target)
-    if len(target) > 1000 or (target.isalpha() and not path.exists()):
+    path = target_file(target)
+    if path is None:
         return {"": clean(target).sequence}
-    if not path.exists():
-        raise UsageError(
-            f"{target!r} is neither a file nor a sequence", where="--target", advice="Check the path."
-        )
     targets: dict[str, str] = {}
     for record in read_records(path):
         if isinstance(record, Rejected):
@@ -274,5 +281,5 @@ def _reconstructed(path: Path, header: tuple[str, ...], first: int) -> str:
     raise InputError(
         "the wild type is not known",
         where=display_name(path),
-        advice="Name it with --target (FASTA or sequence), --reference (ProteinGym's) or a column target_seq.",
+        advice="Name it with --target (FASTA or sequence), --reference or a column target_seq.",
     )

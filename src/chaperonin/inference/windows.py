@@ -1,4 +1,4 @@
-"""Long sequences in windows: every residue is seen with context on both sides, results are blended where they overlap."""
+"""Long sequences in windows: every residue has context on both sides, results are blended where windows overlap."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,9 +40,7 @@ def blend_weights(window: Window, length: int, overlap: int = OVERLAP) -> NDArra
     return (weights / overlap).astype(np.float32)
 
 
-def blend(
-    parts: Sequence[NDArray[np.float32]], spans: Sequence[Window], length: int
-) -> NDArray[np.float32]:
+def blend(parts: Sequence[NDArray[np.float32]], spans: Sequence[Window], length: int) -> NDArray[np.float32]:
     """One array `[length, …]` from those of its windows, weighted where they overlap."""
     if len(parts) == 1:
         return parts[0]

@@ -8,6 +8,7 @@ is no silent second choice. A plain dict holds what was asked for (a ContextVar 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 from chaperonin.errors import UnavailableError
@@ -22,6 +23,8 @@ class Body:
     supports: Callable[..., bool]
     note: str
     """Where it is used and why, for `chaperonin doctor`."""
+    lacks: Callable[[], str]
+    """What this machine or this PyTorch is missing for it; an empty text when nothing."""
 
 
 class Operation:
@@ -33,39 +36,40 @@ class Operation:
         self.bodies: dict[str, Body] = {}
         OPERATIONS[name] = self
 
-    def register(
-        self, name: str, supports: Callable[..., bool], note: str
-    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Add a body. Its name must stand in the operation's order."""
-        if name not in self.order:
-            raise ValueError(f"kernel {name!r} is not in the order of {self.name}: {self.order}")
+    def register(self, module: ModuleType) -> None:
+        """Add the body that a module holds: NAME, NOTE, `supports`, `lacks` and a function named as the operation.
 
-        def add(run: Callable[..., Any]) -> Callable[..., Any]:
-            self.bodies[name] = Body(name, run, supports, note)
-            return run
+        Its name must stand in the operation's order.
+        """
+        if module.NAME not in self.order:
+            raise ValueError(f"kernel {module.NAME!r} is not in the order of {self.name}: {self.order}")
+        run = getattr(module, self.name)
+        self.bodies[module.NAME] = Body(module.NAME, run, module.supports, module.NOTE, module.lacks)
 
-        return add
-
-    def choose(self, *arguments: Any, **options: Any) -> Body:
+    def choose(self, *arguments: Any) -> Body:
         """The body that these arguments get."""
         asked = _asked.get(self.name)
         if asked is not None:
-            body = self.bodies.get(asked)
-            if body is None or not body.supports(*arguments, **options):
+            body = self.bodies[asked]
+            if not body.supports(*arguments):
                 raise UnavailableError(
-                    f"kernel {asked!r} of {self.name} cannot take these arguments on this machine",
+                    f"kernel {asked!r} of {self.name} cannot take these arguments"
+                    f" ({body.lacks() or body.note})",
                     advice=f"Choose one of {', '.join(self.order)}, or none to let the machine decide.",
                 )
             return body
         for name in self.order:
-            body = self.bodies.get(name)
-            if body is not None and body.supports(*arguments, **options):
+            body = self.bodies[name]
+            if body.supports(*arguments):
                 return body
-        raise UnavailableError(f"no kernel of {self.name} supports these arguments")
+        raise UnavailableError(
+            f"no kernel of {self.name} supports these arguments",
+            advice="A model prepared for inference takes its own dtype and device only, under inference_mode().",
+        )
 
-    def __call__(self, *arguments: Any, **options: Any) -> Any:
+    def __call__(self, *arguments: Any) -> Any:
         """Run the chosen body."""
-        return self.choose(*arguments, **options).run(*arguments, **options)
+        return self.choose(*arguments).run(*arguments)
 
 
 OPERATIONS: dict[str, Operation] = {}
@@ -80,9 +84,11 @@ def use(**kernels: str) -> Iterator[None]:
             raise UnavailableError(f"no operation {operation!r}", advice=f"There are: {', '.join(OPERATIONS)}.")
         if name not in OPERATIONS[operation].bodies:
             raise UnavailableError(
-                f"{operation} has no kernel {name!r} here",
+                f"{operation} has no kernel {name!r}",
                 advice=f"There are: {', '.join(OPERATIONS[operation].bodies)}.",
             )
+        if missing := OPERATIONS[operation].bodies[name].lacks():
+            raise UnavailableError(f"kernel {name!r} of {operation} cannot run here: {missing}")
     before = dict(_asked)
     _asked.update(kernels)
     try:

@@ -7,8 +7,11 @@ from chaperonin.shapes import Float, Int
 
 
 def inverse_frequencies(head_dim: int, base: float = 10000.0) -> Float[Tensor, "half"]:
-    """Angle per position of each pair of channels: base^(-2i / head_dim)."""
-    return 1.0 / (base ** (torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim))
+    """Angle per position of each pair of channels: base^(-2i / head_dim), on the CPU.
+
+    The device is named: arithmetic under a meta device would load PyTorch's compiler, seconds long.
+    """
+    return 1.0 / (base ** (torch.arange(0, head_dim, 2, dtype=torch.float32, device="cpu") / head_dim))
 
 
 def rotation(

@@ -1,4 +1,4 @@
-"""Lines of a text file, plain or gzip, read with bounded memory and without losing what precedes damage."""
+"""Text files, plain or gzip, read with bounded memory and without losing what precedes damage."""
 
 import gzip
 import os
@@ -39,47 +39,12 @@ class Line(NamedTuple):
     problem: InputError | None
 
 
-def read_lines(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[Line]:
-    r"""Lines ended by `\n`, `\r\n` or `\r`, numbered from 1, without a byte-order mark.
+def read_blocks(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[bytes | InputError]:
+    r"""The file in blocks of some size, line ends made `\n`, without a byte-order mark.
 
-    InputError is raised when the file cannot be opened, or is UTF-16. Damage further on (a truncated or
-    corrupt gzip stream, a gzip bomb) is the problem of one last line that holds what came before it.
+    An InputError as the last item tells of damage (a truncated or corrupt gzip stream, a gzip bomb). It is
+    raised when the file cannot be opened, or is UTF-16.
     """
-    number, carry, cut = 0, b"", None
-    damage = None
-    for block in _blocks(path, limits):
-        if isinstance(block, InputError):
-            damage = block
-            break
-        if cut is not None:  # the rest of a line that is too long
-            _, newline, block = block.partition(b"\n")
-            if not newline:
-                continue
-            block = newline + block
-        lines = (carry + block).split(b"\n")
-        carry = lines.pop()
-        for text in lines:
-            number += 1
-            yield Line(number, text, cut)
-            cut = None
-        if len(carry) > limits.line_bytes:
-            carry, cut = carry[: limits.line_bytes], _line_too_long(limits)
-    if carry or damage:
-        yield Line(number + 1, carry, cut or damage)
-
-
-def display_name(path: Path) -> str:
-    """The file's name as text that can always be printed; names on disk need not be valid Unicode."""
-    return os.fsencode(path.name).decode("utf-8", "replace")
-
-
-_BLOCK_BYTES = 1 << 18
-_UTF8_MARK = b"\xef\xbb\xbf"
-_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-
-
-def _blocks(path: Path, limits: Limits) -> Iterator[bytes | InputError]:
-    r"""Blocks with `\n` line ends; an InputError as the last item tells of damage."""
     held = b""
     is_first = True
     for block in _raw_blocks(path, limits):
@@ -101,6 +66,47 @@ def _blocks(path: Path, limits: Limits) -> Iterator[bytes | InputError]:
         yield block
     if held:
         yield held.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+
+def read_lines(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[Line]:
+    """Lines without their ends, numbered from 1; of one that is too long, its beginning.
+
+    Damage further on is the problem of one last line that holds what came before it. InputError as in
+    `read_blocks`.
+    """
+    number, carry, cut = 0, b"", None
+    damage = None
+    for block in read_blocks(path, limits):
+        if isinstance(block, InputError):
+            damage = block
+            break
+        if cut is not None:  # the rest of a line that is too long
+            _, newline, block = block.partition(b"\n")
+            if not newline:
+                continue
+            block = newline + block
+        lines = (carry + block).split(b"\n")
+        carry = lines.pop()
+        for text in lines:
+            number += 1
+            if len(text) > limits.line_bytes:
+                text, cut = text[: limits.line_bytes], _line_too_long(limits)
+            yield Line(number, text, cut)
+            cut = None
+        if len(carry) > limits.line_bytes:
+            carry, cut = carry[: limits.line_bytes], _line_too_long(limits)
+    if carry or damage:
+        yield Line(number + 1, carry, cut or damage)
+
+
+def display_name(path: Path) -> str:
+    """The file's name as text that can always be printed; names on disk need not be valid Unicode."""
+    return os.fsencode(path.name).decode("utf-8", "replace")
+
+
+_BLOCK_BYTES = 1 << 18
+_UTF8_MARK = b"\xef\xbb\xbf"
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 def _without_mark(block: bytes, path: Path) -> bytes:

@@ -138,4 +138,6 @@ def _is_safe(id: str) -> bool:
 
 def _slug_with_hash(id: str) -> str:
     slug = re.sub(r"[^A-Za-z0-9_.+=-]+", "_", id)[:_SLUG_LENGTH].strip("._-") or "id"
+    if _DEVICE_NAME.fullmatch(slug):  # `con.a-hash` would still be the device
+        slug = slug.replace(".", "_")
     return f"{slug}-{hashlib.sha256(id.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chaperonin.report.blocks import Heading, Illustration, Paragraph, Part, Section, Table
-from chaperonin.report.figures import contact_map
+from chaperonin.report.figures import LONGEST_SIDE, contact_map
 from chaperonin.report.sampling import evenly
 from chaperonin.report.style import as_svg
 from chaperonin.report.wording import count
@@ -38,7 +38,7 @@ def contact_section(outdir: Path) -> Section | None:
             sequence = str(file["sequence"]) if "sequence" in file else ""
             name = str(file["id"]) if "id" in file else path.stem
         parts += _protein(number, name, sequence, probabilities)
-    return Section("contacts", "Contact maps", parts, _READING)
+    return Section("contacts", "Maps", parts, _READING)
 
 
 def read_lengths(outdir: Path) -> NDArray[np.int64]:
@@ -116,7 +116,7 @@ _READING = (
         "Row and column are residues, counted from 1; the darker the cell, the more probable that the two "
         "residues are in contact (C-beta atoms within 8 Å). The band along the diagonal is the chain "
         "itself: helices thicken it, hairpins leave it at right angles, lines parallel to it are parallel "
-        "strands. Maps of more than 512 residues show the strongest contact of each square of residues; "
+        f"strands. Maps of more than {LONGEST_SIDE} residues show the strongest contact of each square of residues; "
         "the npz files have all of them.",
     ),
     (

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 from numpy.typing import NDArray
+from scipy.sparse.linalg import svds
 
 from chaperonin.report.blocks import Illustration, Paragraph, Part, Section, Table
 from chaperonin.report.figures import embedding_projection
@@ -19,6 +20,7 @@ FILE = "embeddings.parquet"
 MOST_PROJECTED = 5_000
 MOST_COMPARED = 2_000
 _ROWS_AT_ONCE = 1_024
+_SMALL_SIDE = 500
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def embedding_section(outdir: Path) -> Section | None:
     parts: list[Part] = [_projection(sample)]
     if len(sample.names) > 1:
         parts.append(_neighbours(sample))
-    return Section("embeddings", "Embeddings", parts, _READING)
+    return Section("embeddings", "Projection and neighbours", parts, _READING)
 
 
 def read_lengths(outdir: Path) -> NDArray[np.int64]:
@@ -85,17 +87,23 @@ def principal_components(
 ) -> tuple[Float[np.ndarray, "proteins 2"], tuple[float, float]]:
     """Coordinates on the first two principal components and their shares of the variance.
 
-    By a singular value decomposition of the covariance matrix, whose size does not grow with the number of
-    proteins. The sign of a component is such that its largest loading is positive.
+    The singular value decomposition of the centred matrix: all of it where it is small, only its two largest
+    values (Lanczos iteration) where it is not. The largest loading of a component is positive.
     """
-    centred = embeddings - embeddings.mean(axis=0, dtype=np.float64)
-    directions, variances, _ = np.linalg.svd(centred.T @ centred, hermitian=True)
-    if directions.shape[1] < 2:
-        directions, variances = np.pad(directions, ((0, 0), (0, 1))), np.pad(variances, (0, 1))
-    axes = directions[:, :2]
-    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]] + 1e-300)
-    shares = variances[:2] / max(float(variances.sum()), 1e-300)
-    return centred @ axes, (float(shares[0]), float(shares[1]))
+    centred = (embeddings - embeddings.mean(axis=0, dtype=np.float64)).astype(np.float32)
+    total = float(np.sum(centred**2, dtype=np.float64))
+    if min(centred.shape) <= _SMALL_SIDE:
+        _, sizes, directions = np.linalg.svd(centred, full_matrices=False)
+    else:
+        start = np.random.default_rng(0).standard_normal(min(centred.shape)).astype(np.float32)
+        _, sizes, directions = svds(centred, k=2, v0=start)
+        sizes, directions = sizes[::-1], directions[::-1]
+    coordinates, explained = np.zeros((len(centred), 2), dtype=np.float32), [0.0, 0.0]
+    for number, (size, direction) in enumerate(zip(sizes[:2], directions[:2], strict=True)):
+        upright = direction * np.sign(direction[np.abs(direction).argmax()])
+        coordinates[:, number] = centred @ upright
+        explained[number] = float(size) ** 2 / total if total else 0.0
+    return coordinates, (explained[0], explained[1])
 
 
 def nearest_neighbours(
@@ -113,11 +121,11 @@ def nearest_neighbours(
 def _projection(sample: Sample) -> Part:
     if len(sample.names) < 3:
         return Paragraph("A projection needs at least three proteins.")
-    coordinates, explained = principal_components(sample.embeddings)
-    if not np.ptp(coordinates, axis=0).any():
+    if not np.ptp(sample.embeddings, axis=0).any():
         return Paragraph("All embeddings are equal: there is nothing to project.")
+    coordinates, explained = principal_components(sample.embeddings)
     figure = embedding_projection(
-        coordinates.astype(np.float64), explained, sample.lengths, [shortened(name) for name in sample.names]
+        coordinates, explained, sample.lengths, [shortened(name) for name in sample.names]
     )
     shown = count(len(sample.names), "protein")
     if len(sample.names) < sample.rows_in_file:
@@ -141,7 +149,7 @@ def _neighbours(sample: Sample) -> Table:
     )  # fmt: skip
     return Table(
         "Nearest neighbour",
-        ("protein", "closest other protein", "cosine", "residues"),
+        ("protein", "closest other", "cosine", "residues"),
         rows,
         frozenset({2, 3}),
         f"Highest cosine between mean embeddings.{among}",

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
+from matplotlib.cm import ScalarMappable
+from matplotlib.colorbar import Colorbar
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator, StrMethodFormatter
 
 from chaperonin.report.style import (
@@ -23,8 +25,10 @@ from chaperonin.report.style import (
 )
 from chaperonin.shapes import Float, Int
 
-LONGEST_SIDE = 512
+LONGEST_SIDE = 400
 """A contact map with more residues is drawn by the strongest contact of each square of residues."""
+
+_LENGTH_COLOURS = "viridis_r"
 
 MOST_VECTOR_POINTS = 400
 """More points than these are one picture inside the figure, without text under the pointer."""
@@ -33,7 +37,7 @@ MOST_VECTOR_POINTS = 400
 @house_style()
 def length_histogram(lengths: Int[np.ndarray, "records"]) -> Picture:
     """How long the sequences are, in residues; logarithmic where they differ twentyfold. Median marked."""
-    figure = Picture(460, 260)
+    figure = Picture(460, 250)
     axes = figure.panel(54, 26, 390, 184)
     shortest, longest = int(lengths.min()), int(lengths.max())
     if longest >= 20 * max(shortest, 1):
@@ -69,17 +73,18 @@ def embedding_projection(
 
     `explained` are the components' shares of the variance, 0 … 1. Names appear under the pointer.
     """
-    figure = Picture(460, 400)
+    figure = Picture(460, 388)
     axes = figure.panel(54, 14, 330, 330)
     few = len(coordinates) <= MOST_VECTOR_POINTS
     shortest, longest = max(int(lengths.min()), 1), int(lengths.max())
-    scale = LogNorm(shortest, longest) if longest > 3 * shortest else None
+    logarithmic = longest > 3 * shortest
+    scale = LogNorm(shortest, longest) if logarithmic else Normalize(shortest, longest)
     points = axes.scatter(
         coordinates[:, 0],
         coordinates[:, 1],
         c=np.maximum(lengths, 1),
         norm=scale,
-        cmap="viridis_r",
+        cmap=_LENGTH_COLOURS,
         s=26 if few else 9,
         linewidths=0,
         alpha=0.85,
@@ -89,10 +94,9 @@ def embedding_projection(
         pairs = zip(names, lengths, strict=True)
         figure.explain(points, [f"{name}, {length:,} residues" for name, length in pairs])
     bar_axes = figure.panel(400, 14, 9, 330)
-    bar = figure.colorbar(points, cax=bar_axes, label="length, residues")
-    bar.solids.set_alpha(1)  # type: ignore[union-attr]
-    bar.outline.set_visible(False)  # type: ignore[operator]
-    if scale is not None:
+    bar = Colorbar(bar_axes, ScalarMappable(scale, _LENGTH_COLOURS), label="length, residues")
+    bar.outline.set_visible(False)
+    if logarithmic:
         bar.ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     bar.ax.yaxis.set_minor_locator(NullLocator())
     bar.ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
@@ -109,12 +113,12 @@ def embedding_projection(
 def contact_map(probabilities: Float[np.ndarray, "residues residues"], title: str = "") -> Picture:
     """Probability of contact of every pair of residues: square, 0 … 1, residues counted from 1."""
     length = len(probabilities)
-    figure = Picture(460, 420 if title else 396)
+    figure = Picture(460, 408 if title else 386)
     top = 34 if title else 12
     axes = figure.panel(54, top, 332, 332)
     edge = length + 0.5
     image = axes.imshow(
-        strongest_in_blocks(probabilities, LONGEST_SIDE),
+        enlarged(strongest_in_blocks(probabilities, LONGEST_SIDE), LONGEST_SIDE),
         cmap=SEQUENTIAL,
         vmin=0,
         vmax=1,
@@ -129,8 +133,8 @@ def contact_map(probabilities: Float[np.ndarray, "residues residues"], title: st
     axes.set_ylabel("residue")
     if title:
         axes.set_title(drawable(title), loc="left", pad=10)
-    bar = figure.colorbar(image, cax=figure.panel(402, top, 9, 332), label="probability of contact")
-    bar.outline.set(visible=True, color=HAIRLINE, linewidth=0.6)  # type: ignore[operator]
+    bar = Colorbar(figure.panel(402, top, 9, 332), image, label="probability of contact")
+    bar.outline.set(visible=True, color=HAIRLINE, linewidth=0.6)
     return figure
 
 
@@ -152,6 +156,14 @@ def strongest_in_blocks(
     return np.maximum.reduceat(np.maximum.reduceat(values, starts, axis=0), starts, axis=1)
 
 
+def enlarged(
+    values: Float[np.ndarray, "rows columns"], side: int
+) -> Float[np.ndarray, "more_rows more_columns"]:
+    """Each cell repeated while the longer side stays within `side`: viewers cannot blur large cells."""
+    times = max(1, side // max(values.shape))
+    return values.repeat(times, axis=0).repeat(times, axis=1)
+
+
 @dataclass(frozen=True)
 class Curve:
     """One line of a learning curve."""
@@ -164,7 +176,7 @@ class Curve:
 @house_style()
 def learning_curves(curves: Sequence[Curve], quantity: str) -> Picture:
     """Up to three curves over the optimiser's steps; each is named where it ends."""
-    figure = Picture(460, 270)
+    figure = Picture(460, 262)
     axes = figure.panel(62, 18, 384, 204)
     for curve, colour in zip(curves, (BLUE, AMBER, MUTED), strict=False):
         few = len(curve.steps) <= 60
@@ -202,7 +214,7 @@ def _mark(axes: Axes, position: float, text: str) -> None:
     axes.axvline(position, color=AMBER, linewidth=1.2)
     axes.annotate(
         text, (position, 1), xycoords=("data", "axes fraction"), xytext=(4, 4), textcoords="offset points",
-        color=INK, fontsize=9,
+        color=INK, fontsize=10,
     )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """One self-contained HTML page about a finished job."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -13,7 +14,8 @@ from chaperonin.errors import InputError
 from chaperonin.report import contact_section, embedding_section
 from chaperonin.report.blocks import Illustration, Section, Table, Terms
 from chaperonin.report.figures import length_histogram
-from chaperonin.report.provenance import failures_section, provenance_section, read_run, summary
+from chaperonin.report.files import read_mapping
+from chaperonin.report.provenance import RUN_FILE, failures_section, provenance_section, summary
 from chaperonin.report.score_section import score_section
 from chaperonin.report.style import as_svg
 from chaperonin.report.training_section import training_section
@@ -39,15 +41,16 @@ def write_report(outdir: Path) -> Path:
         raise InputError(
             "no such folder", where=str(outdir), advice="Give the output folder of a finished job."
         )
-    run = read_run(outdir)
-    failures, failed = failures_section(outdir)
+    run = read_mapping(outdir / RUN_FILE)
+    failures, listed = failures_section(outdir)
+    failed = max(listed, int(number(mapping(run, "records"), "failed") or 0))
     results = [section for section in [*_results(outdir), failures] if section is not None]
     explanations = [entry for section in results for entry in section.reading]
     sections = [*results, _reading_section(explanations), provenance_section(run)]
     text = _render(run, [section for section in sections if section is not None], failed)
     page = outdir / PAGE
     unfinished = page.with_name(PAGE + ".part")
-    unfinished.write_text(text, encoding="utf-8")
+    unfinished.write_text(text, encoding="utf-8", errors="replace")
     os.replace(unfinished, page)
     return page
 
@@ -82,7 +85,7 @@ def _length_section(lengths: np.ndarray) -> Section | None:
     )
     rows = [(name, count(round(float(np.quantile(lengths, share))))) for name, share in shares]
     rows += [("mean", count(round(float(lengths.mean())))), ("all together", count(int(lengths.sum())))]
-    table = Table("Residues per sequence", ("", "residues"), rows, frozenset({1}))
+    table = Table("Residues per sequence", ("statistic", "residues"), rows, frozenset({1}))
     return Section("lengths", "Lengths", [Illustration(svg, caption), table])
 
 
@@ -100,6 +103,7 @@ def _render(run: Mapping[str, object], sections: list[Section], failed: int) -> 
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["breakable"] = _breakable
     verb = str(run.get("verb") or "")
     style = resources.files("chaperonin.report").joinpath("page.css").read_text(encoding="utf-8")
     return environment.get_template("page.html.j2").render(
@@ -108,10 +112,16 @@ def _render(run: Mapping[str, object], sections: list[Section], failed: int) -> 
         subtitle=[text for text in (mapping(run, "model").get("name"), moment(run.get("finished"))) if text],
         facts=summary(run, failed),
         failed=failed,
+        failures_listed=any(section.anchor == "failures" for section in sections),
         sections=sections,
         version=mapping(run, "versions").get("chaperonin") or "",
         style=Markup(style),
     )
+
+
+def _breakable(text: str) -> Markup:
+    """The text, escaped, with leave to break after the marks that divide ids and paths."""
+    return Markup("<wbr>").join(re.split(r"(?<=[|_/;])(?=.)", text))
 
 
 def _sentence(run: Mapping[str, object], failed: int) -> str:

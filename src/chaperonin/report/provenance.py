@@ -7,8 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from chaperonin.errors import InputError
 from chaperonin.report.blocks import Code, Part, Section, Table, Terms
+from chaperonin.report.files import read_lines
 from chaperonin.report.wording import count, duration, mapping, measure, memory, number, shortened
 
 RUN_FILE = "run.json"
@@ -25,33 +25,16 @@ class Fact:
     detail: str = ""
 
 
-def read_run(outdir: Path) -> Mapping[str, object]:
-    """What run.json says; empty when there is none."""
-    path = outdir / RUN_FILE
-    if not path.is_file():
-        return {}
-    try:
-        run = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{RUN_FILE} is not JSON ({error})",
-            where=str(path),
-            advice="Run the job again: it goes on where it is.",
-        ) from error
-    return run if isinstance(run, Mapping) else {}
-
-
-def summary(run: Mapping[str, object], failures: int) -> list[Fact]:
+def summary(run: Mapping[str, object], failed: int) -> list[Fact]:
     """Records, tokens, time and memory, as far as they are known."""
     records = mapping(run, "records")
     done, read, unique = (number(records, key) for key in ("done", "read", "unique"))
-    failed = int(number(records, "failed") or failures)
     facts = []
     if done is not None:
         facts.append(
             Fact("done", count(int(done)), f"of {count(int(read), 'record')}" if read is not None else "")
         )
-    facts.append(Fact("failed", count(failed), "see Failures" if failed else "none"))
+    facts.append(Fact("failed", count(failed), "why: see Failures" if failed else "none"))
     if unique is not None:
         facts.append(Fact("distinct", count(int(unique)), "computed once each"))
     seconds = _total_seconds(run)
@@ -87,20 +70,18 @@ def _total_seconds(run: Mapping[str, object]) -> float | None:
 
 def failures_section(outdir: Path) -> tuple[Section | None, int]:
     """The first 200 failures and how many there are; no section when there is none."""
-    path = outdir / FAILURES_FILE
     rows: list[tuple[str, ...]] = []
     total = unreadable = 0
-    if path.is_file():
-        with path.open(encoding="utf-8", errors="replace") as lines:
-            for line in filter(str.strip, lines):
-                total += 1
-                if len(rows) < MOST_FAILURES:
-                    row = _failure(line)
-                    rows += [row] if row else []
-                    unreadable += row is None
+    for entry in read_lines(outdir / FAILURES_FILE):
+        total += 1
+        if entry is None:
+            unreadable += 1
+        elif len(rows) < MOST_FAILURES:
+            rows.append(_failure(entry))
     if not total:
         return None, 0
-    note = f"{count(total - len(rows), 'further failure')} in {FAILURES_FILE}." if total > len(rows) else ""
+    rest = total - unreadable - len(rows)
+    note = f"{count(rest, 'further failure')} in {FAILURES_FILE}." if rest else ""
     if unreadable:
         note += f" {count(unreadable, 'line')} of it could not be read."
     columns = ("id", "record", "what was wrong", "where", "what to do")
@@ -109,13 +90,7 @@ def failures_section(outdir: Path) -> tuple[Section | None, int]:
     return Section("failures", "Failures", [table]), total
 
 
-def _failure(line: str) -> tuple[str, ...] | None:
-    try:
-        entry = json.loads(line)
-    except json.JSONDecodeError:
-        return None
-    if not isinstance(entry, Mapping):
-        return None
+def _failure(entry: Mapping[str, object]) -> tuple[str, ...]:
     texts = {key: "" if entry.get(key) is None else str(entry[key]) for key in _FAILURE_KEYS}
     what = f"{texts['error']} ({texts['stage']})" if texts["stage"] else texts["error"]
     return (
@@ -163,7 +138,7 @@ def provenance_section(run: Mapping[str, object]) -> Section | None:
 
 def _hardware(name: str, value: object) -> tuple[str, str]:
     if name.endswith("_bytes") and isinstance(value, int):
-        return name.removesuffix("_bytes").replace("_", " "), memory(value)
+        return name.removesuffix("_bytes").replace("_", " "), memory(float(value))
     return name.replace("_", " "), _text(value)
 
 

@@ -7,6 +7,7 @@ from chaperonin.report.wording import count, measure
 
 _MOST_ROWS = 300
 _BASELINES = "baselines"
+_TITLES = {"spearman": "Spearman", "ndcg": "NDCG", "auc": "AUC", "mcc": "MCC"}
 _NAMES = ("target", "assay", "DMS_id", "id", "name")
 
 
@@ -81,7 +82,7 @@ def _flat(figures: Mapping[str, object], before: str = "") -> Iterator[tuple[str
 
 def _by_model(models: Mapping[str, Mapping[str, object]]) -> Table:
     names = list(dict.fromkeys(str(key) for figures in models.values() for key in figures))
-    rows = [(name, *(measure(figures.get(name)) for figures in models.values())) for name in names]
+    rows = [(_title(name), *(measure(figures.get(name)) for figures in models.values())) for name in names]
     return Table(
         "Metrics", ("metric", *models), rows, frozenset(range(1, len(models) + 1)), wide=len(models) > 3
     )
@@ -95,8 +96,17 @@ def _by_row(title: str, rows: Mapping[str, Mapping[str, object]]) -> Table:
     ]
     rest = len(rows) - len(shown)
     note = f"{count(rest, 'further row')} in metrics.json." if rest else ""
-    numeric = frozenset(range(1, len(columns) + 1))
-    return Table(title.replace("_", " ").capitalize(), ("", *columns), shown, numeric, note, wide=True)
+    numeric = frozenset(
+        number
+        for number, column in enumerate(columns, start=1)
+        if all(column not in figures or _is_number(figures[column]) for figures in rows.values())
+    )
+    caption = title.replace("_", " ").capitalize()
+    return Table(caption, ("name", *map(_title, columns)), shown, numeric, note, wide=len(columns) > 3)
+
+
+def _title(key: str) -> str:
+    return _TITLES.get(key.casefold(), key.replace("_", " "))
 
 
 def _is_number(value: object) -> bool:

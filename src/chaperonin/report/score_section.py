@@ -1,23 +1,24 @@
 """The part of the report about scores.csv: heat maps, distribution, extremes, agreement with measurements."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from chaperonin.report.blocks import Heading, Illustration, Paragraph, Part, Section, Table
+from chaperonin.report.files import read_mapping
 from chaperonin.report.score_metrics import metric_tables, spearman
-from chaperonin.report.score_table import Scores, Target, Variant, read_scores
+from chaperonin.report.score_table import Cells, Scores, Target, Variant, read_scores
 from chaperonin.report.style import as_svg
-from chaperonin.report.variant_figures import score_histogram, score_scatter, variant_heat_map
+from chaperonin.report.variant_figures import position_means, score_histogram, score_scatter, variant_heat_map
 from chaperonin.report.wording import count, shortened
 
 FILE = "scores.csv"
 METRICS_FILE = "metrics.json"
-MOST_POSITIONS = 2_000
 _MOST_PROTEINS = 50
+_DRAWN_POSITIONS, _LEAST_POSITIONS = 6_000, 500
+"""So many positions are drawn in all; when they are used up, still so many of each further protein."""
 _DETAILED_POSITIONS = 3_000
 """So many positions, over all heat maps, have their residue written and a text under the pointer."""
 
@@ -26,21 +27,15 @@ def score_section(outdir: Path) -> tuple[Section | None, Scores]:
     """The section (None without a scored row) and what was read for it."""
     path = outdir / FILE
     scores = read_scores(path) if path.is_file() else Scores()
-    metrics = _read_metrics(outdir / METRICS_FILE)
+    metrics = read_mapping(outdir / METRICS_FILE)
     parts = _overview(scores, metric_tables(metrics))
-    detailed = _DETAILED_POSITIONS
+    positions = 0
     for number, target in enumerate(scores.targets.values(), start=1):
         rho = spearman(metrics, target.name, scores.target_count == 1)
-        parts += _target(number, target, rho, detailed > 0)
-        detailed -= target.last_position
-    return (Section("scores", "Variant effects", parts, _READING) if parts else None), scores
-
-
-def _read_metrics(path: Path) -> Mapping[str, object]:
-    if not path.is_file():
-        return {}
-    metrics = json.loads(path.read_text(encoding="utf-8"))
-    return metrics if isinstance(metrics, Mapping) else {"results": metrics}
+        cells = target.cells(max(_LEAST_POSITIONS, _DRAWN_POSITIONS - positions))
+        positions += len(cells.sequence)
+        parts += _target(number, target, cells, rho, positions <= _DETAILED_POSITIONS)
+    return (Section("scores", "Variants", parts, _READING) if parts else None), scores
 
 
 def _overview(scores: Scores, metrics: list[Table]) -> list[Part]:
@@ -49,10 +44,11 @@ def _overview(scores: Scores, metrics: list[Table]) -> list[Part]:
     parts: list[Part] = list(metrics[:1])
     if several and not metrics:
         parts.append(_proteins(scores))
-    if parts or any(target.measured.items for target in scores.targets.values()):
-        note = f" {count(scores.without_score, 'row')} without a score." if scores.without_score else ""
-        parts.append(_histogram(scores.scores.items, scores.variants, "score-histogram", note))
+    if scores.variants and (parts or any(target.measured.items for target in scores.targets.values())):
+        parts.append(_histogram(scores.scores.items, scores.variants, "score-histogram"))
     parts += metrics[1:]
+    if scores.without_score:
+        parts.insert(0, Paragraph(f"{count(scores.without_score, 'row')} of {FILE} without a score."))
     if scores.target_count > len(scores.targets):
         shown, total = len(scores.targets), count(scores.target_count)
         parts.append(Paragraph(f"The first {shown} of {total} proteins follow; {FILE} has all of them."))
@@ -69,20 +65,19 @@ def _proteins(scores: Scores) -> Table:
     return Table("Proteins", ("protein", "residues", "variants"), rows, frozenset({1, 2}), note)
 
 
-def _histogram(values: Sequence[float], variants: int, name: str, note: str = "") -> Illustration:
-    caption = f"Scores of {count(variants, 'variant')}.{note}"
+def _histogram(values: Sequence[float], variants: int, name: str) -> Illustration:
+    caption = f"Scores of {count(variants, 'variant')}."
     figure = score_histogram(np.array(values, dtype=np.float64))
     return Illustration(as_svg(figure, name, f"Histogram: {caption}"), caption)
 
 
-def _target(number: int, target: Target, rho: float | None, detailed: bool) -> list[Part]:
+def _target(number: int, target: Target, cells: Cells, rho: float | None, detailed: bool) -> list[Part]:
     detail = count(target.variants, "variant")
     if rho is not None:
         detail += f" · Spearman {rho:.3f}"
     parts: list[Part] = [Heading(target.name or "Variants", detail)]
-    values, sequence, first = target.heat_map(MOST_POSITIONS)
-    if len(values):
-        parts.append(_heat_map(number, target, values, sequence, first, detailed))
+    if cells.sequence:
+        parts.append(_heat_map(number, target, cells, detailed))
     if len(target.measured.items) > 1:
         parts.append(_scatter(number, target, rho))
     else:
@@ -91,37 +86,28 @@ def _target(number: int, target: Target, rho: float | None, detailed: bool) -> l
     return parts
 
 
-def _heat_map(
-    number: int, target: Target, values: np.ndarray, sequence: str, first: int, detailed: bool
-) -> Illustration:
-    last = first + len(values) - 1
-    caption = f"Effect of each substitution at positions {first} to {last}."
+def _heat_map(number: int, target: Target, cells: Cells, detailed: bool) -> Illustration:
+    last = cells.first + len(cells.sequence) - 1
+    caption = f"Effect of each substitution at positions {cells.first} to {last}."
     if target.last_position > last:
         caption += f" Positions {last + 1} to {target.last_position} are in {FILE}."
     beyond = target.variants - target.drawn - target.misfits
     if beyond:
-        caption += (
-            f" {count(beyond, 'variant is', 'variants are')} not single substitutions and have no cell."
-        )
+        caption += f" Without a cell, as they are not single substitutions: {count(beyond, 'variant')}."
     if target.misfits:
-        caption += f" {count(target.misfits, 'variant')} with another wild type than the first have no cell."
-    figure = variant_heat_map(values, sequence, first, detailed)
-    description = (
-        f"Heat map, positions by residues, {target.name}: {caption} {_summary(values, first, sequence)}"
-    )
+        caption += f" Without a cell, as their wild type contradicts earlier rows: {count(target.misfits, 'variant')}."
+    figure = variant_heat_map(cells.scores, cells.sequence, cells.first, detailed)
+    description = f"Heat map, positions by residues, {target.name}: {caption} {_summary(cells)}"
     return Illustration(as_svg(figure, f"variants-{number}", description), caption, wide=True)
 
 
-def _summary(values: np.ndarray, first: int, sequence: str) -> str:
+def _summary(cells: Cells) -> str:
     """The most and the least sensitive position, for those who do not see the picture."""
-    known = ~np.isnan(values)
-    counts = known.sum(axis=1)
-    means = np.where(known, values, 0).sum(axis=1) / np.maximum(counts, 1)
-    means[counts == 0] = np.nan
+    means = position_means(cells.scores)
     low, high = int(np.nanargmin(means)), int(np.nanargmax(means))
     return (
-        f"Lowest mean at {sequence[low]}{first + low} ({means[low]:.2f}), "
-        f"highest at {sequence[high]}{first + high} ({means[high]:.2f})."
+        f"Lowest mean at {cells.sequence[low]}{cells.first + low} ({means[low]:.2f}), "
+        f"highest at {cells.sequence[high]}{cells.first + high} ({means[high]:.2f})."
     )
 
 
@@ -172,7 +158,7 @@ def _cells(variant: Variant, measured: bool) -> tuple[str, ...]:
 _READING = (
     (
         "Score",
-        "How much more probable the model finds the variant than the wild type, as a difference of log- "
+        "How much more probable the model finds the variant than the wild type, as a difference of log-"
         "probabilities (nats). 0 is as good as the wild type, -4 is fifty times less probable. Scores "
         "rank the variants of one protein; between proteins their scale differs.",
     ),

@@ -4,8 +4,9 @@ import csv
 import math
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ _MOST_SCORES = 200_000
 _MOST_SCORES_EACH = 20_000
 _LAST_POSITION = 50_000  # a larger number in a mutant is not believed
 _PEEKED_ROWS = 1_000
+_LONGEST_FIELD = 2**24
 _MUTATION = re.compile(r"([A-Z])(\d{1,6})([A-Z])")
 
 
@@ -32,6 +34,18 @@ class Variant:
     name: str
     score: float
     measured: float | None
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The heat map of one protein."""
+
+    scores: Float[np.ndarray, "positions 20"]
+    """Mean score of each substitution, NaN where there is none; columns follow `STANDARD_RESIDUES`."""
+    sequence: str
+    """Wild-type residue of each position, `·` where it is not known."""
+    first: int
+    """Number of the first position, counted from 1."""
 
 
 @dataclass
@@ -76,21 +90,18 @@ class Target:
         self._cells[position, residue] = total + variant.score, number + 1
         self.drawn += 1
 
-    def heat_map(self, most_positions: int) -> tuple[Float[np.ndarray, "positions 20"], str, int]:
-        """Mean score of each substitution (NaN: none), wild-type residues, number of the first position.
-
-        Columns follow `STANDARD_RESIDUES`; rows go from the first scored position to the last, or stop
-        after `most_positions`.
-        """
+    def cells(self, most_positions: int) -> Cells:
+        """From the first scored position to the last, at most `most_positions` of them."""
         if not self._cells:
-            return np.zeros((0, 20), dtype=np.float32), "", 1
+            return Cells(np.zeros((0, 20), dtype=np.float32), "", 1)
         first = min(position for position, _ in self._cells)
-        last = min(max(position for position, _ in self._cells), first + most_positions - 1)
+        last = min(self.last_position, first + most_positions - 1)
         scores = np.full((last - first + 1, 20), np.nan, dtype=np.float32)
         for (position, residue), (total, number) in self._cells.items():
             if position <= last:
                 scores[position - first, STANDARD_RESIDUES.index(residue)] = total / number
-        return scores, "".join(self._wild_type(position) for position in range(first, last + 1)), first
+        sequence = "".join(self._wild_type(position) for position in range(first, last + 1))
+        return Cells(scores, sequence, first)
 
     @property
     def last_position(self) -> int:
@@ -98,7 +109,8 @@ class Target:
         return max((position for position, _ in self._cells), default=0)
 
     def _wild_type(self, position: int) -> str:
-        return self.wild_types.get(position) or self.sequence[position - 1 : position] or "·"
+        letter = self.wild_types.get(position) or self.sequence[position - 1 : position]
+        return letter if "A" <= letter <= "Z" else "·"
 
 
 @dataclass
@@ -123,22 +135,28 @@ class Scores:
 def read_scores(path: Path) -> Scores:
     """Every row of the file; a row without a finite score is only counted."""
     result = Scores()
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+    with _long_fields(), path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         rows = csv.reader(file)
         header = next(rows, [])
         if "score" not in header:
             return result
         where = {name: column for column, name in reversed(list(enumerate(header)))}
+        where["score"] = len(header) - 1 - header[::-1].index("score")  # ours is the last one
         peeked = list(islice(rows, _PEEKED_ROWS))
         target_column = _target_column(where, peeked)
-        for row in _chain(peeked, rows):
+        for row in chain(peeked, rows):
             _add_row(result, row, where, target_column)
     return result
 
 
-def _chain(first: Sequence[list[str]], rest: Iterator[list[str]]) -> Iterator[list[str]]:
-    yield from first
-    yield from rest
+@contextmanager
+def _long_fields() -> Iterator[None]:
+    """Sequences may be longer than what the csv module takes for a mistake."""
+    before = csv.field_size_limit(_LONGEST_FIELD)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
 
 
 def _target_column(where: dict[str, int], rows: Sequence[list[str]]) -> int | None:

@@ -1,5 +1,6 @@
 """The look that all figures share, and their way into files: the same input gives the same bytes."""
 
+import base64
 import io
 import os
 import re
@@ -11,37 +12,43 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import matplotlib.style
+import numpy as np
 from markupsafe import Markup
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
+from PIL import Image
+
+Pixels = int | float
+"""A length in CSS pixels, when the figure has its natural size."""
 
 INK = "#22303c"
 MUTED = "#5f6f7d"
 HAIRLINE = "#d5dde3"
-MISSING = "#dde2e6"
+MISSING = "#cbced1"
 BLUE = "#2a6f97"
 AMBER = "#c9772b"
 
 SEQUENTIAL = LinearSegmentedColormap.from_list(
-    "depth", ["#ffffff", "#d3e4ee", "#8fbbd3", "#3f86ad", "#1b557c", "#0b2b45"], N=128
+    "depth", ["#ffffff", "#d3e4ee", "#8fbbd3", "#3f86ad", "#1b557c", "#0b2b45"], N=100
 )
 """0 is paper, 1 is deep blue; the lightness falls evenly."""
 
 DIVERGING = LinearSegmentedColormap.from_list(
     "effect",
     ["#8e1c2c", "#c8473f", "#e9967c", "#f8dccf", "#ffffff", "#d3e4ef", "#86b6d5", "#3a80b3", "#16466f"],
+    N=201,
 )
 """Red below the centre, blue above it: told apart under every common colour blindness."""
 
 _SETTINGS = {
     "figure.dpi": 72,  # one point is one CSS pixel
-    "savefig.dpi": 216,  # of the parts that are pictures inside an SVG
+    "savefig.dpi": 160,  # of the parts that are pictures inside an SVG
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],  # travels with matplotlib: the same layout on every machine
-    "font.size": 10,
+    "font.size": 11.5,
     "text.color": INK,
     "text.parse_math": False,  # a dollar sign in an id is a dollar sign
     "axes.labelcolor": INK,
@@ -50,15 +57,15 @@ _SETTINGS = {
     "axes.facecolor": "none",
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.titlesize": 10,
+    "axes.titlesize": 12,
     "xtick.color": MUTED,
     "ytick.color": MUTED,
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
+    "xtick.labelsize": 10.5,
+    "ytick.labelsize": 10.5,
     "legend.frameon": False,
-    "legend.fontsize": 9,
+    "legend.fontsize": 10.5,
     "image.interpolation": "none",
     "svg.fonttype": "none",
     "svg.hashsalt": "chaperonin",
@@ -78,8 +85,7 @@ def house_style() -> Iterator[None]:
 class Picture(Figure):
     """A figure that also knows what to say when the pointer rests on a part of it."""
 
-    def __init__(self, width: float, height: float) -> None:
-        """Width and height in CSS pixels at natural size."""
+    def __init__(self, width: Pixels, height: Pixels) -> None:
         super().__init__(figsize=(width / 72, height / 72), facecolor="none")
         self.hover: dict[str, list[str]] = {}
 
@@ -89,8 +95,8 @@ class Picture(Figure):
         artist.set_gid(name)
         self.hover[name] = list(texts)
 
-    def panel(self, left: float, top: float, width: float, height: float) -> Axes:
-        """New axes at a place given in CSS pixels from the upper left corner."""
+    def panel(self, left: Pixels, top: Pixels, width: Pixels, height: Pixels) -> Axes:
+        """New axes at a place counted from the upper left corner."""
         full_width, full_height = self.get_size_inches() * 72
         bottom = full_height - top - height
         return self.add_axes(
@@ -197,4 +203,21 @@ def _simplify(element: ElementTree.Element) -> None:
     if "style" in element.attrib:
         element.set("style", re.sub(r"font-family: [^;]*(; )?", "", element.attrib["style"]))
     if element.tag == "image":
-        element.set("href", "".join(element.attrib["href"].split()))
+        _, _, encoded = element.attrib["href"].partition(",")
+        smaller = _with_palette(base64.b64decode(encoded))
+        element.set("href", "data:image/png;base64," + base64.b64encode(smaller).decode("ascii"))
+
+
+def _with_palette(png: bytes) -> bytes:
+    """The same picture with one byte a pixel, where it has few enough colours; heat maps have."""
+    with Image.open(io.BytesIO(png)) as image:
+        pixels = np.asarray(image.convert("RGBA"))
+    colours, indices = np.unique(pixels.reshape(-1, 4).view(">u4").ravel(), return_inverse=True)
+    if len(colours) > 256:
+        return png
+    table = colours.astype(">u4").view(np.uint8).reshape(-1, 4)
+    smaller = Image.fromarray(indices.astype(np.uint8).reshape(pixels.shape[:2]))
+    smaller.putpalette(table[:, :3].tobytes())
+    buffer = io.BytesIO()
+    smaller.save(buffer, format="png", optimize=True, transparency=table[:, 3].tobytes())
+    return buffer.getvalue()

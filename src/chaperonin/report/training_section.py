@@ -1,12 +1,11 @@
 """The part of the report about metrics.jsonl: learning curves and where they ended."""
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 
 from chaperonin.report.blocks import Illustration, Part, Section, Table
 from chaperonin.report.figures import Curve, learning_curves
+from chaperonin.report.files import read_lines
 from chaperonin.report.sampling import Thinned
 from chaperonin.report.style import as_svg
 from chaperonin.report.wording import count, measure, number
@@ -63,26 +62,21 @@ def training_section(outdir: Path) -> Section | None:
     rows = _final_figures(series, tokens)
     if rows:
         parts.append(Table("Final figures", ("quantity", "value", "at step"), rows, frozenset({1, 2})))
-    return Section("training", "Training", parts, _READING) if parts else None
+    return Section("training", "Learning curves", parts, _READING) if parts else None
 
 
 def _read(path: Path) -> tuple[dict[str, _Series], int]:
     series = {key: _Series() for *_, members in _CURVES for _, key in members} | {_SPEED: _Series()}
     tokens = 0
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            try:
-                entry = json.loads(line)
-            except json.JSONDecodeError:
-                continue  # a training that was killed may leave half a line
-            if not isinstance(entry, Mapping):
-                continue
-            step = number(entry, "step")
-            tokens = max(tokens, int(number(entry, "tokens") or 0))
-            for key, one in series.items():
-                value = number(entry, key)
-                if step is not None and value is not None:
-                    one.add(step, value)
+    for entry in read_lines(path):
+        if entry is None:
+            continue
+        step = number(entry, "step")
+        tokens = max(tokens, int(number(entry, "tokens") or 0))
+        for key, one in series.items():
+            value = number(entry, key)
+            if step is not None and value is not None:
+                one.add(step, value)
     return series, tokens
 
 

@@ -57,7 +57,7 @@ def number(parent: Mapping[str, object], key: str) -> float | None:
     value = parent.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
-    return value
+    return float(value)
 
 
 def mapping(parent: Mapping[str, object], key: str) -> Mapping[str, object]:

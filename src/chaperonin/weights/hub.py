@@ -15,8 +15,7 @@ from chaperonin.errors import WeightsError
 from chaperonin.weights import asking
 from chaperonin.weights.catalog import PUBLISHED
 from chaperonin.weights.download import Progress
-from chaperonin.weights.files import INDEX, SINGLE
-from chaperonin.weights.listing import COMMIT, CONFIG, ask
+from chaperonin.weights.listing import COMMIT, CONFIG, INDEX, SINGLE, ask
 from chaperonin.weights.manifest import read_manifest
 from chaperonin.weights.places import Snapshot, UserFolder, cache, check_disk, reference, repository
 
@@ -45,10 +44,9 @@ def resolve(name_or_folder: str | Path) -> Path:
     if str(name_or_folder) and folder.is_dir():
         return folder
     name = str(name_or_folder)
-    owner, _, model = name.partition("/")
-    if owner == _BUNDLED_OWNER and model in bundled():
-        return BUNDLED / model
-    if owner != _BUNDLED_OWNER and _NAME.fullmatch(name):
+    if _is_bundled(name):
+        return BUNDLED / name.partition("/")[2]
+    if _NAME.fullmatch(name) and not name.startswith(f"{_BUNDLED_OWNER}/"):
         here = local_folder(name)
         if here is None:
             raise WeightsError(
@@ -112,6 +110,8 @@ def pull(
     """
     from huggingface_hub import constants
 
+    if _is_bundled(name) and folder is None:
+        return BUNDLED / name.partition("/")[2]
     if folder is None and (revision is None or COMMIT.fullmatch(revision)):
         here = local_folder(name, revision)
         if here is not None and _is_recorded(here):
@@ -128,6 +128,11 @@ def pull(
     branch = None if COMMIT.fullmatch(wanted) else wanted
     target.finish(name, listing.commit, files, branch)
     return target.path
+
+
+def _is_bundled(name: str) -> bool:
+    owner, _, model = name.partition("/")
+    return owner == _BUNDLED_OWNER and model in bundled()
 
 
 def _without_network(name: str, revision: str | None) -> Path:

@@ -10,16 +10,17 @@ from chaperonin.errors import WeightsError
 from chaperonin.weights.asking import Patience, explain
 from chaperonin.weights.catalog import PUBLISHED
 from chaperonin.weights.download import RemoteFile
-from chaperonin.weights.files import INDEX, SINGLE
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelInfo
 
 CONFIG = "config.json"
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
 COMMIT = re.compile(r"[0-9a-f]{40}")
 """A revision that names one commit for ever."""
 
-_COMPANIONS = (
+COMPANIONS = (
     "vocab.txt",
     "tokenizer.json",
     "tokenizer_config.json",
@@ -63,7 +64,7 @@ class Listing:
         else:
             raise self._only_pickled()
         self._check_pins(weights)
-        companions = [self.files[name] for name in _COMPANIONS if name in self.files]
+        companions = [self.files[name] for name in COMPANIONS if name in self.files]
         return [*weights, *companions, self.files[CONFIG]]
 
     def _shards(self, index: Path) -> list[RemoteFile]:

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from chaperonin.errors import WeightsError
@@ -26,13 +27,9 @@ class Snapshot:
 
     def take(self, file: RemoteFile, progress: Progress | None) -> Path:
         """The file's bytes, fetched if they are not here or not right."""
-        from huggingface_hub.utils import WeakFileLock
-
         blob = self.place(file)
-        lock = self.repository.parent / ".locks" / self.repository.name / f"{file.digest}.lock"
         _make(blob.parent)
-        _make(lock.parent)
-        with WeakFileLock(lock):
+        with self._alone(file.digest):
             if not file.is_at(blob):
                 download(file, blob, progress)
         return blob
@@ -41,13 +38,22 @@ class Snapshot:
         """Show the files under their names, record them, and note that the branch meant this commit."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            for file in files:
-                _link(self.place(file), self.path / file.name)
-            _record(self.path, name, commit, files)
-            if branch is not None or not reference(self.repository, "main"):
-                _write_whole(self.repository / "refs" / (branch or "main"), commit)
+            with self._alone(commit):
+                for file in files:
+                    _link(self.place(file), self.path / file.name)
+                _record(self.path, name, commit, files)
+                if branch is not None or not reference(self.repository, "main"):
+                    _write_whole(self.repository / "refs" / (branch or "main"), commit)
         except OSError as error:
             raise cannot_write(error, self.path) from error
+
+    def _alone(self, what: str) -> AbstractContextManager[object]:
+        """Wait until no other program, this or that library's, works on the same thing."""
+        from huggingface_hub.utils import WeakFileLock
+
+        locks = self.repository.parent / ".locks" / self.repository.name
+        _make(locks)
+        return WeakFileLock(locks / f"{what}.lock")
 
 
 class UserFolder:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from chaperonin.errors import WeightsError
 from chaperonin.weights.files import read_config, tensors, weight_files, write_tensors
@@ -49,7 +50,7 @@ def assemble(
     layout: Layout, config: Any, named: Mapping[str, Tensor], origin: str, where: str
 ) -> nn.Module:
     """Model of a configuration from the tensors of a checkpoint of the given origin."""
-    with torch.device("meta"):
+    with torch.device("meta"), _NoInitialisation():
         model = layout.build(config)
     wanted = dict(model.named_parameters())
     found = layout.tables[origin].read(named, wanted, where)
@@ -61,6 +62,17 @@ def assemble(
             setattr(model, attribute, None)
     model.load_state_dict(found, strict=True, assign=True)
     return model
+
+
+class _NoInitialisation(TorchFunctionMode):
+    """Leave new tensors as they are: on the meta device drawing numbers would load PyTorch's compiler, seconds long."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 def save_folder(layout: Layout, model: nn.Module, folder: Path) -> None:

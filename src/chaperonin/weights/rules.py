@@ -20,6 +20,8 @@ class Rename:
     theirs: str
     ours: str
     also: tuple[str, ...] = ()
+    is_spare: bool = False
+    """Whether checkpoints may hold it although their configuration has no use for it."""
 
 
 @dataclass(frozen=True)
@@ -85,16 +87,16 @@ class Table:
         """Their tensors under our names; WeightsError names what no rule knows and what is missing."""
         ours: dict[str, Tensor] = {}
         unknown: list[str] = []
+        wanted = set(wanted)
         for name in theirs:
             found = self.find(name)
             if found is None:
                 unknown.append(name)
                 continue
             target, rule = found
-            if isinstance(rule, Drop):
+            if isinstance(rule, Drop) or (isinstance(rule, Rename) and rule.is_spare and target not in wanted):
                 continue
             _place(ours, target, theirs[name], name, where, compare=not isinstance(rule, Rename))
-        wanted = set(wanted)
         self._check(ours, wanted, unknown, where)
         return ours
 

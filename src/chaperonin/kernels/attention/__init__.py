@@ -15,7 +15,7 @@ from chaperonin.shapes import Float
 
 operation = Operation("attention", order=("packed_cuda", "packed_cpu", "sdpa", "reference"))
 for _module in (packed_cuda, packed_cpu, sdpa, reference):
-    operation.register(_module.NAME, _module.supports, _module.NOTE)(_module.attention)
+    operation.register(_module)
 
 
 def attention(

@@ -9,6 +9,11 @@ NAME = "reference"
 NOTE = "the formula; any device and dtype"
 
 
+def lacks() -> str:
+    """Nothing."""
+    return ""
+
+
 def supports(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scale: float) -> bool:
     """Everything."""
     return True

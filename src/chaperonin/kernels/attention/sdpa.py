@@ -10,6 +10,11 @@ NAME = "sdpa"
 NOTE = "PyTorch's fused attention over runs of equal length; any device, with gradient"
 
 
+def lacks() -> str:
+    """Nothing: every supported PyTorch has it."""
+    return ""
+
+
 def supports(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scale: float) -> bool:
     """Everything that PyTorch's attention takes: floating-point tensors of one dtype."""
     return query.is_floating_point() and query.dtype == key.dtype == value.dtype

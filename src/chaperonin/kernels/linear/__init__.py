@@ -16,7 +16,7 @@ from chaperonin.shapes import Float
 
 operation = Operation("linear", order=("int8", "onednn", "reference"))
 for _module in (int8, onednn, reference):
-    operation.register(_module.NAME, _module.supports, _module.NOTE)(_module.linear)
+    operation.register(_module)
 
 Weight = Tensor | onednn.OneDNNWeight | int8.Int8Weight
 

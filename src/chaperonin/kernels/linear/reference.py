@@ -7,10 +7,15 @@ from torch import Tensor
 from torch.nn import functional
 
 NAME = "reference"
-NOTE = "PyTorch's linear; any device and dtype, with gradient"
+NOTE = "PyTorch's linear on a plain weight; any device and dtype, with gradient"
 
 Activation = Literal["gelu"]
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": functional.gelu}
+
+
+def lacks() -> str:
+    """Nothing."""
+    return ""
 
 
 def supports(

@@ -27,7 +27,8 @@ _OPTIONAL = ("contact.", "masked_language.", "rotary_frequencies")
 HUGGING_FACE = Table(
     rules=(
         Rename("esm.embeddings.word_embeddings.weight", "embedding.word.weight"),
-        Rename("esm.embeddings.position_embeddings.weight", "embedding.position.weight"),
+        # The published ESM-2 files hold a table that rotary positions do not use.
+        Rename("esm.embeddings.position_embeddings.weight", "embedding.position.weight", is_spare=True),
         *_norm("esm.embeddings.layer_norm", "embedding.norm"),
         *_norm("esm.encoder.layer.{}.attention.LayerNorm", "layers.{}.attention_norm"),
         *_linear("esm.encoder.layer.{}.attention.self.query", "layers.{}.attention.project.query"),

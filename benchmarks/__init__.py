@@ -1,0 +1,1 @@
+"""What this project reaches beside the tools people use today, measured on the machine it runs on."""

@@ -1,0 +1,52 @@
+"""What every row of a benchmark needs to know: where, how often, with which models and proteins."""
+
+import csv
+import gzip
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.esm_sides import Shape, write_random_model
+
+TINY: Shape = {"width": 64, "depth": 2, "heads": 4}
+LONGEST = 1022
+"""Residues that ESM-2 was trained with at most; longer proteins are cut on both sides."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One run of the benchmark."""
+
+    scratch: Path
+    threads: int
+    repeats: int
+    quick: bool
+    data: Path
+
+    def model(self, shape: Shape) -> str:
+        """Folder of a random model of this shape (tiny in a quick run), written once."""
+        shape = TINY if self.quick else shape
+        folder = self.scratch / "_".join(f"{name}{value}" for name, value in shape.items())
+        if not folder.exists():
+            write_random_model(folder, shape)
+        return str(folder)
+
+    def proteins(self, count: int) -> tuple[list[str], str]:
+        """Proteins of the localization set in an order drawn with seed 0, and a sentence on where they are from.
+
+        The file itself is sorted by length, as no user's FASTA is.
+        """
+        path = self.data / "localization" / "deeploc1_train.tsv.gz"
+        draw = random.Random(0)
+        if self.quick or not path.exists():
+            lengths = [min(LONGEST, int(draw.lognormvariate(5.9, 0.7)) + 20) for _ in range(count)]
+            lengths = [length // 8 + 10 for length in lengths] if self.quick else lengths
+            return [residues(length, draw) for length in lengths], "made-up lengths (log-normal)"
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            sequences = [row["sequence"][:LONGEST] for row in csv.DictReader(file, delimiter="\t")]
+        return draw.sample(sequences, count), f"DeepLoc 1 proteins, cut at {LONGEST} residues, drawn with seed 0"
+
+
+def residues(length: int, draw: random.Random) -> str:
+    """A random sequence of standard residues."""
+    return "".join(draw.choices("ACDEFGHIKLMNPQRSTVWY", k=length))

@@ -1,0 +1,127 @@
+"""Layers that only infer: their weights are laid out for the processor, and no parameter is left of them.
+
+Each takes the place of a layer and is called the same way. Three savings come with the layout: query, key and value
+are one product (one rounding of the input in 8 bits), the turn by position is one complex product, and the
+feed-forward runs over blocks of rows, so its wide inner activation never exists as a whole.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from chaperonin.errors import UsageError
+from chaperonin.kernels.linear import Weight, linear
+from chaperonin.kernels.linear.reference import Activation
+from chaperonin.layers.linear import Linear
+from chaperonin.models.esm.model import Attention, FeedForward, Rotation
+
+Prepare = Callable[[Tensor], Weight]
+"""Weight `[outputs, inputs]` to what a faster body of the linear kernel takes."""
+
+FEED_FORWARD_ROWS = 1024
+"""Rows of one pass through the feed-forward: enough for the product, few enough for the cache."""
+
+
+def replace_layers(model: nn.Module, prepare: Prepare) -> nn.Module:
+    """Put inference layers in the place of the encoder's, in this model, one at a time: no second copy in memory.
+
+    Heads and embeddings stay as they are: they are other classes. Raises UsageError for weights that are not
+    fp32 on the CPU, and for layers that something else (an adapter) still wraps.
+    """
+    for name, child in model.named_children():
+        make = _REPLACEMENTS.get(type(child))
+        if make is None:
+            replace_layers(child, prepare)
+        else:
+            setattr(model, name, make(child, prepare))
+    return model
+
+
+class InferenceLinear(nn.Module):
+    """A linear layer without parameters."""
+
+    fuses = True
+
+    def __init__(self, layer: nn.Module, prepare: Prepare) -> None:
+        super().__init__()
+        weight, bias = _plain(layer)
+        self.weight = prepare(weight)
+        self.bias = bias
+
+    def forward(self, x: Tensor, activation: Activation | None = None, residual: Tensor | None = None) -> Tensor:
+        """activation(x weightᵀ + bias) + residual."""
+        return linear(x, self.weight, self.bias, activation, residual)
+
+
+class InferenceAttention(nn.Module):
+    """Query, key and value by one product, scaled by the weights and turned in place."""
+
+    def __init__(self, layer: Attention, prepare: Prepare) -> None:
+        super().__init__()
+        self.head_dim = layer.head_dim
+        self.out = InferenceLinear(layer.out, prepare)
+        parts = [_plain(part) for part in (layer.project.query, layer.project.key, layer.project.value)]
+        parts[0] = tuple(tensor * self.head_dim**-0.5 for tensor in parts[0])
+        for number in (0, 1):
+            parts[number] = tuple(self._pair(tensor) for tensor in parts[number])
+        self.weight = prepare(torch.cat([weight for weight, _ in parts]))
+        self.bias = torch.cat([bias for _, bias in parts])
+
+    def _pair(self, rows: Tensor) -> Tensor:
+        """Channels i and i + head_dim/2 of each head become neighbours: real and imaginary part of one number.
+
+        Query and key are reordered alike, so their dot products stay the same.
+        """
+        return rows.unflatten(0, (-1, 2, self.head_dim // 2)).transpose(1, 2).flatten(0, 2)
+
+    def heads(self, x: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor, Tensor]:
+        """Query (scaled), key and value as `[tokens, heads, head_dim]`, turned by position; channels in pairs."""
+        heads = linear(x, self.weight, self.bias).unflatten(-1, (3, -1, self.head_dim))
+        if rotation is not None:
+            turns = torch.complex(*rotation)[:, None]  # [tokens, 1, 1, head_dim / 2]
+            torch.view_as_complex(heads[:, :2].unflatten(-1, (-1, 2))).mul_(turns)
+        query, key, value = heads.unbind(1)
+        return query, key, value
+
+
+class InferenceFeedForward(nn.Module):
+    """Both linear layers over one block of rows after the other."""
+
+    def __init__(self, layer: FeedForward, prepare: Prepare) -> None:
+        super().__init__()
+        self.up = InferenceLinear(layer.up, prepare)
+        self.down = InferenceLinear(layer.down, prepare)
+
+    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
+        """down(gelu(up(x))) + residual."""
+        result = torch.empty_like(residual)
+        for start in range(0, len(x), FEED_FORWARD_ROWS):
+            own = slice(start, start + FEED_FORWARD_ROWS)
+            inner = self.up(x[own].to(self.up.weight.dtype), "gelu")
+            torch.add(self.down(inner), residual[own], out=result[own])
+        return result
+
+
+def _plain(layer: nn.Module) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a layer that nothing wraps."""
+    if type(layer) is not Linear:
+        raise UsageError(
+            f"{type(layer).__name__} stands where a plain linear layer is expected",
+            advice="Merge adapters into the weights first; a prepared model cannot be prepared again.",
+        )
+    weight, bias = layer.weight.detach(), layer.bias.detach()
+    if weight.dtype != torch.float32 or weight.device.type != "cpu":
+        raise UsageError(
+            f"weights are {weight.dtype} on {weight.device}, and are laid out from fp32 on the CPU",
+            advice="Load the model in fp32 on the CPU, then prepare it.",
+        )
+    return weight, bias.clone()
+
+
+_REPLACEMENTS: dict[type[nn.Module], Callable[..., nn.Module]] = {
+    Attention: InferenceAttention,
+    FeedForward: InferenceFeedForward,
+    Linear: InferenceLinear,
+}
+"""Layer → what infers in its place."""

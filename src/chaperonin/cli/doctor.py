@@ -1,0 +1,86 @@
+"""What this machine can do: processor, memory, kernels and why each is chosen, optional parts, models."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+PARTS = {
+    "transformers": "other programs' models in the same folders",
+    "peft": "LoRA adapters",
+    "openvino": "an engine to compare with",
+}
+"""Optional package → what it is good for."""
+
+
+def run() -> int:
+    """Print what this machine offers and what chaperonin makes of it. Nothing is changed or fetched."""
+    import torch
+
+    from chaperonin.kernels import hardware
+
+    facts = hardware.describe()
+    instructions = ", ".join(hardware.FLAGS[flag] for flag in facts.instructions) or "unknown"
+    _section("machine")
+    _line("processor", f"{facts.processor}, {facts.cores} cores, {facts.threads} threads per operation")
+    _line("instructions", instructions)
+    _line("memory", f"{facts.memory_bytes / 1e9:.1f} GB")
+    gpu = f"{facts.gpu}, {facts.gpu_memory_bytes / 1e9:.0f} GB, compute capability {facts.gpu_capability}"
+    _line("gpu", gpu if facts.gpu else "none that PyTorch sees")
+    _line("PyTorch", torch.__version__)
+    _precisions()
+    _kernels()
+    _section("optional parts")
+    for name, purpose in PARTS.items():
+        _line(name, f"{_installed(name)}: {purpose}")
+    _models()
+    return 0
+
+
+def _precisions() -> None:
+    """Which precision `auto` means here, and why the others can or cannot be had."""
+    import torch
+
+    from chaperonin.kernels import hardware
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    automatic = "bf16" if device.type == "cuda" and not hardware.lacks_bf16(device) else "fp32"
+    _section(f"precision on {device}")
+    _line("auto", f"{automatic}: " + ("the GPU has it natively" if automatic == "bf16" else "equal numbers everywhere"))
+    _line("bf16", hardware.lacks_bf16(device) or "yes: native here")
+    _line("int8", hardware.lacks_int8() or "yes: on the CPU, about a percent of error, by --precision int8")
+
+
+def _kernels() -> None:
+    """Every operation with its bodies in order of preference; the first one that takes the arguments runs."""
+    import chaperonin.models.esm.model  # noqa: F401  (registers the operations that a model uses)
+    from chaperonin.kernels.registry import OPERATIONS
+
+    for operation in OPERATIONS.values():
+        _section(f"kernel: {operation.name} (the first that takes the arguments runs)")
+        for name in operation.order:
+            body = operation.bodies[name]
+            missing = body.lacks()
+            _line(name, f"not here: {missing}" if missing else body.note)
+
+
+def _models() -> None:
+    from chaperonin.weights import hub
+
+    _section("models on this disk")
+    for name in hub.bundled():
+        _line(f"chaperonin/{name}", "ships with the program")
+    for cached in hub.cached():
+        _line(cached.name, str(cached.folder))
+
+
+def _installed(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _section(title: str) -> None:
+    print(f"\n{title}")
+
+
+def _line(name: str, text: str) -> None:
+    print(f"  {name:<14} {text}")

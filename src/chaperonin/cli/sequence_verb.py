@@ -1,0 +1,43 @@
+"""What the verbs over whole sequences share: load the model, plan or run, report, exit code."""
+
+import sys
+from pathlib import Path
+from typing import Any, Protocol
+
+from chaperonin.config import as_yaml
+from chaperonin.inference.jobs import Outcome
+from chaperonin.inference.load import load
+from chaperonin.inference.sequences import SequenceSettings, forecast
+
+
+class Verb(Protocol):
+    """`embed_job` and its like."""
+
+    def __call__(self, model: Any, source: Path, outdir: Path, settings: Any, overwrite: bool) -> Outcome:
+        """Run the job into OUTDIR."""
+
+
+def run_verb(
+    verb: Verb, settings: SequenceSettings, source: Path, outdir: Path, overwrite: bool, dry_run: bool
+) -> int:
+    """Do the job and write its report; returns the exit code."""
+    model = load(settings.model, precision=settings.precision, device=settings.device)
+    if dry_run:
+        print(as_yaml(settings), end="")
+        print(forecast(model, source, settings))
+        return 0
+    outcome = verb(model, source, outdir, settings, overwrite)
+    print(_ending(outcome, outdir, _report(outdir)), file=sys.stderr)
+    return outcome.exit_code
+
+
+def _report(outdir: Path) -> Path:
+    from chaperonin.report import write_report
+
+    path = outdir / "report.html"
+    return path if path.exists() else write_report(outdir)
+
+
+def _ending(outcome: Outcome, outdir: Path, report: Path) -> str:
+    failed = f", {outcome.failed:,} failed (see {outdir / 'failures.jsonl'})" if outcome.failed else ""
+    return f"{outcome.done:,} done{failed}. Report: {report}"

@@ -1,0 +1,111 @@
+"""Which residues touch: a probability map per protein."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from chaperonin.data.batching import make_batch
+from chaperonin.data.sources import Rejected
+from chaperonin.errors import InputError
+from chaperonin.inference.files import atomic_file
+from chaperonin.inference.jobs import Job, Outcome
+from chaperonin.inference.sequences import SequenceJob, SequenceSettings, fit, read_source
+from chaperonin.inference.windows import blend_weights, windows
+from chaperonin.models.esm.model import ESM
+from chaperonin.protein.sequence import file_names
+
+
+@dataclass(frozen=True)
+class ContactSettings(SequenceSettings):
+    """What `contacts` computes."""
+
+
+@dataclass(frozen=True)
+class ContactMap:
+    """Contacts of one record."""
+
+    id: str
+    sequence: str
+    contacts: NDArray[np.float32]
+    """`[length, length]` probabilities; NaN where no window saw both residues (above 1,022 residues only)."""
+
+
+def contact_map(model: ESM, sequence: str) -> NDArray[np.float32]:
+    """Probability that residues i and j are in contact, `[length, length]`; long proteins in blended windows."""
+    spans = windows(len(sequence))
+    if len(spans) == 1:
+        return _map(model, sequence)
+    length = len(sequence)
+    total = np.zeros((length, length), dtype=np.float32)
+    weight = np.zeros((length, length), dtype=np.float32)
+    for span in spans:
+        own = slice(span.start, span.stop)
+        edge = blend_weights(span, length)
+        pair = np.minimum(edge[:, None], edge[None, :])
+        total[own, own] += pair * _map(model, sequence[own])
+        weight[own, own] += pair
+    with np.errstate(invalid="ignore"):
+        total /= weight
+    return total
+
+
+def _map(model: ESM, sequence: str) -> NDArray[np.float32]:
+    batch = make_batch([model.alphabet.encode(sequence)]).to(next(model.parameters()).device)
+    with torch.inference_mode():
+        (contacts,) = model.contacts(batch.tokens, batch.segments)
+    return contacts.float().cpu().numpy()
+
+
+def contacts(
+    model: ESM, source: str | Path | Mapping[str, str], settings: ContactSettings | None = None
+) -> Iterator[ContactMap | Rejected]:
+    """Contact maps of a file, a folder or a mapping id → sequence, one at a time, in input order."""
+    settings = settings or ContactSettings()
+    for record in read_source(source, settings.unknown):
+        if isinstance(record, Rejected):
+            yield record
+            continue
+        try:
+            sequence, _ = fit(record.sequence, settings.long, record.where)
+        except InputError as error:
+            yield Rejected(record.number, record.id, record.where, error)
+            continue
+        yield ContactMap(record.id, sequence, contact_map(model, sequence))
+
+
+def contacts_job(
+    model: ESM, source: Path, outdir: Path, settings: ContactSettings | None = None, overwrite: bool = False
+) -> Outcome:
+    """Maps into OUTDIR/contacts/ID.npz; resumes after a kill."""
+    return SequenceJob("contacts", settings or ContactSettings(), _compute, _write).run(
+        model, source, outdir, overwrite
+    )
+
+
+def _compute(model: ESM, sequences: Sequence[str], budget: int) -> list[dict[str, Any]]:
+    # One sequence at a time: a map is the square of a length, and batching gains nothing on it.
+    return [
+        {"contacts": contact_map(model, sequence), "sequence": np.frombuffer(sequence.encode(), np.uint8)}
+        for sequence in sequences
+    ]
+
+
+def _write(job: Job, outdir: Path, model: ESM) -> list[Path]:
+    folder = outdir / "contacts"
+    folder.mkdir(exist_ok=True)
+    done = [record for record in job.records() if not record.failed]
+    names = file_names(record.id for record in done)
+    files = []
+    for record in done:
+        path = folder / f"{names[record.id]}.npz"
+        with atomic_file(path) as temporary, temporary.open("wb") as opened:
+            result = job.result(record.unit)
+            sequence = np.array(result["sequence"].tobytes().decode())
+            np.savez_compressed(opened, contacts=result["contacts"], sequence=sequence, id=np.array(record.id))
+        files.append(path)
+    return files

@@ -1,0 +1,174 @@
+"""Vectors per residue and per protein."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from chaperonin.data.batching import make_batch, plan_batches
+from chaperonin.data.sources import Rejected
+from chaperonin.errors import InputError
+from chaperonin.inference.files import atomic_file
+from chaperonin.inference.jobs import Job, JobRecord, Outcome
+from chaperonin.inference.memory import batch_tokens
+from chaperonin.inference.sequences import SequenceJob, SequenceSettings, fit, read_source
+from chaperonin.inference.windows import Window, blend, windows
+from chaperonin.models.esm.model import ESM
+
+_ROWS = 4096
+"""Rows of one Parquet row group."""
+
+
+@dataclass(frozen=True)
+class EmbedSettings(SequenceSettings):
+    """What `embed` computes and how it is stored."""
+
+    level: Literal["both", "residue", "protein"] = "both"
+    """Which vectors are written."""
+    compression: Literal["gzip", "none"] = "gzip"
+    """How embeddings.h5 is packed."""
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Vectors of the records that could be read, in input order, and why the others could not."""
+
+    ids: list[str]
+    residues: list[NDArray[np.float32]]
+    """Per record `[length, width]`."""
+    proteins: NDArray[np.float32]
+    """`[records, width]`: the mean over residues."""
+    failures: list[Rejected]
+
+
+def represent(model: ESM, sequences: Sequence[str], token_budget: int) -> list[NDArray[np.float32]]:
+    """Representation `[length, width]` of each sequence, without ends; long ones in blended windows."""
+    spans = [windows(len(sequence)) for sequence in sequences]
+    pieces = [(number, span) for number, own in enumerate(spans) for span in own]
+    arrays = [model.alphabet.encode(sequences[number][span.start : span.stop]) for number, span in pieces]
+    parts: list[NDArray[np.float32]] = [np.empty(0, dtype=np.float32)] * len(pieces)
+    device = next(model.parameters()).device
+    for chosen in plan_batches([len(array) for array in arrays], token_budget):
+        batch = make_batch([arrays[index] for index in chosen]).to(device)
+        with torch.inference_mode():
+            hidden = model(batch.tokens, batch.segments).float().cpu().numpy()
+        for index, start, length in zip(chosen, batch.segments.starts, batch.segments.lengths, strict=True):
+            parts[index] = hidden[start + 1 : start + length - 1]
+    return list(_blended(parts, pieces, spans, sequences))
+
+
+def _blended(
+    parts: list[NDArray[np.float32]],
+    pieces: list[tuple[int, Window]],
+    spans: list[list[Window]],
+    sequences: Sequence[str],
+) -> Iterator[NDArray[np.float32]]:
+    first = 0
+    for own, sequence in zip(spans, sequences, strict=True):
+        yield blend(parts[first : first + len(own)], own, len(sequence))
+        first += len(own)
+
+
+def embed(
+    model: ESM, source: str | Path | Mapping[str, str], settings: EmbedSettings | None = None
+) -> Embeddings:
+    """Embed the records of a file, a folder or a mapping id → sequence, in memory.
+
+    Identical sequences are computed once. Records that cannot be used are in `failures`, the others go on.
+    """
+    settings = settings or EmbedSettings()
+    ids: list[str] = []
+    sequences: list[str] = []
+    failures: list[Rejected] = []
+    for record in read_source(source, settings.unknown):
+        if isinstance(record, Rejected):
+            failures.append(record)
+            continue
+        try:
+            sequence, _ = fit(record.sequence, settings.long, record.where)
+        except InputError as error:
+            failures.append(Rejected(record.number, record.id, record.where, error))
+            continue
+        ids.append(record.id)
+        sequences.append(sequence)
+    distinct = list(dict.fromkeys(sequences))
+    budget = batch_tokens(model, settings.batch_tokens)
+    vectors = dict(zip(distinct, represent(model, distinct, budget), strict=True))
+    residues = [vectors[sequence] for sequence in sequences]
+    means = [own.mean(axis=0) for own in residues]
+    proteins = np.stack(means) if means else np.empty((0, model.config.width), dtype=np.float32)
+    return Embeddings(ids, residues, proteins, failures)
+
+
+def embed_job(
+    model: ESM, source: Path, outdir: Path, settings: EmbedSettings | None = None, overwrite: bool = False
+) -> Outcome:
+    """Embed into OUTDIR: embeddings.h5 per residue, embeddings.parquet per protein; resumes after a kill."""
+    settings = settings or EmbedSettings()
+
+    def compute(model: ESM, sequences: Sequence[str], budget: int) -> list[dict[str, Any]]:
+        vectors = represent(model, sequences, budget)
+        proteins = [{"protein": own.mean(axis=0)} for own in vectors]
+        if settings.level == "protein":
+            return proteins
+        return [{"residues": own, **mean} for own, mean in zip(vectors, proteins, strict=True)]
+
+    def write(job: Job, outdir: Path, model: ESM) -> list[Path]:
+        files = []
+        if settings.level != "residue":
+            files.append(_write_parquet(job, outdir / "embeddings.parquet", model.config.width))
+        if settings.level != "protein":
+            files.append(_write_hdf5(job, outdir / "embeddings.h5", settings.compression))
+        return files
+
+    return SequenceJob("embed", settings, compute, write).run(model, source, outdir, overwrite)
+
+
+def _done(job: Job) -> Iterator[JobRecord]:
+    return (record for record in job.records() if not record.failed)
+
+
+def _write_parquet(job: Job, path: Path, width: int) -> Path:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    vector = pa.list_(pa.float32(), width)
+    schema = pa.schema([("id", pa.string()), ("length", pa.int32()), ("embedding", vector)])
+    with atomic_file(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
+        rows: list[tuple[str, int, NDArray[np.float32]]] = []
+
+        def flush() -> None:
+            flat = np.concatenate([vector for *_, vector in rows]) if rows else np.empty(0, np.float32)
+            columns = [
+                pa.array([id for id, *_ in rows], pa.string()),
+                pa.array([length for _, length, _ in rows], pa.int32()),
+                pa.FixedSizeListArray.from_arrays(pa.array(flat, pa.float32()), width),
+            ]
+            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+            rows.clear()
+
+        for record in _done(job):
+            rows.append((record.id, record.extra["length"], job.result(record.unit)["protein"]))
+            if len(rows) == _ROWS:
+                flush()
+        flush()
+    return path
+
+
+def _write_hdf5(job: Job, path: Path, compression: str) -> Path:
+    """One dataset per distinct sequence, named as biotrainer names it; `original_id` is its first record's."""
+    import h5py
+
+    packing = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if compression == "gzip" else {}
+    with atomic_file(path) as temporary, h5py.File(temporary, "w", libver="latest") as opened:
+        for record in _done(job):
+            if record.unit not in opened:
+                dataset = opened.create_dataset(
+                    record.unit, data=job.result(record.unit)["residues"], **packing
+                )
+                dataset.attrs["original_id"] = record.id
+    return path

@@ -1,0 +1,85 @@
+"""How much memory a run will need, from shapes alone, and how many tokens a batch may hold.
+
+Closed form per token of a packed batch, at the widest moment of one layer (the others are gone by then):
+feed-forward: input, normed input, inner activation; attention: input, normed input, query|key|value, the turned
+query and key with their temporaries, the attended values. Results leave as fp32.
+"""
+
+import os
+from pathlib import Path
+
+import torch
+
+from chaperonin.models.esm.model import ESM, ESMConfig
+
+CPU_BATCH_TOKENS = 4096
+"""Enough rows for the processor's matrix product, few enough for its caches."""
+GPU_BATCH_TOKENS = 32768
+_SHARE = 0.5
+"""Share of the free memory that a batch may take."""
+
+
+def activation_bytes(config: ESMConfig, tokens: int, longest: int, element_bytes: int = 4) -> int:
+    """Peak of what a forward pass over `tokens` packed tokens holds besides the weights."""
+    width, inner = config.width, config.inner_width
+    feed_forward = 2 * width + inner
+    attention = 9 * width
+    results = 2 * width  # the last norm's output and its copy on the host
+    return tokens * element_bytes * (max(feed_forward, attention) + results)
+
+
+def contact_bytes(config: ESMConfig, length: int) -> int:
+    """What the contact head adds for one sequence: two running sums, and four maps of one head."""
+    return 6 * 4 * (length + 2) ** 2
+
+
+def batch_tokens(model: ESM, asked: int | None) -> int:
+    """Tokens per batch: what was asked for, or what suits the device and fits its free memory."""
+    if asked is not None:
+        return asked
+    device = next(model.parameters()).device
+    usual = GPU_BATCH_TOKENS if device.type == "cuda" else CPU_BATCH_TOKENS
+    per_token = activation_bytes(model.config, 1, 1)
+    return max(1024, min(usual, int(_SHARE * free_bytes(device)) // per_token))
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that a new computation can have on the device."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return min(_available_bytes(), _limit_bytes())
+
+
+def resident_bytes() -> int:
+    """Memory that this process holds now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1]) if Path("/proc/self/statm").exists() else 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def predicted_peak_bytes(model: ESM, tokens: int, longest: int, kept_bytes: int = 0) -> int:
+    """Peak of a run of batches of `tokens` tokens: on a GPU its tensors, else the whole process.
+
+    kept_bytes: results that wait to be written.
+    """
+    parameter = next(model.parameters())
+    activations = activation_bytes(model.config, tokens, longest, parameter.element_size())
+    if parameter.device.type == "cuda":
+        return torch.cuda.memory_allocated(parameter.device) + activations
+    return resident_bytes() + activations + kept_bytes
+
+
+def _available_bytes() -> int:
+    information = Path("/proc/meminfo")
+    if information.exists():
+        for line in information.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _limit_bytes() -> int:
+    """What a container's memory limit leaves, or no limit."""
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if limit.exists() and used.exists() and limit.read_text().strip().isdigit():
+        return max(0, int(limit.read_text()) - int(used.read_text()))
+    return 1 << 62

@@ -1,0 +1,209 @@
+"""From input to plan: which records there are, which passes each of them needs, and what they cost."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chaperonin.data.sources import Record, Rejected, read_records
+from chaperonin.errors import ChaperoninError, InputError, UsageError
+from chaperonin.inference.jobs import Plan
+from chaperonin.inference.score_input import VariantFile, VariantRow, WildTypes, stem
+from chaperonin.inference.score_plan import (
+    Protocol,
+    TokenPlan,
+    Work,
+    masked_work,
+    official_cost,
+    plain_work,
+    pseudo_likelihood_work,
+)
+from chaperonin.protein.variant import indices
+
+log = logging.getLogger(__name__)
+
+MARGINALS = ("masked-marginal", "wt-marginal")
+"""Protocols that read changed positions of the wild type; the others read whole mutated sequences."""
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A file of a folder that cannot be read at all: one failed record."""
+
+    name: str
+    error: InputError
+
+
+Tables = Sequence[VariantFile | Unreadable]
+
+
+class Entries:
+    """Takes records and work as they are found, counts them, and enters them in a job's plan if there is one."""
+
+    def __init__(self, plan: Plan | None = None) -> None:
+        self._plan = plan
+        self._keys: set[str] = set()
+        self.cost = TokenPlan()
+        self.records = 0
+        self.failures: list[ChaperoninError] = []
+
+    def work(self, works: Iterable[Work]) -> list[str]:
+        """Enter passes, equal ones once, and return their keys."""
+        keys = []
+        for work in works:
+            keys.append(work.key)
+            if work.key not in self._keys:
+                self._keys.add(work.key)
+                self.cost += TokenPlan(work.passes, work.tokens)
+                if self._plan is not None:
+                    self._plan.unit(work.key, work.payload, work.tokens)
+        return keys
+
+    def record(self, id: str, keys: Iterable[str], extra: dict[str, Any], where: str) -> None:
+        """Enter the next record and what it needs."""
+        self.records += 1
+        if self._plan is not None:
+            self._plan.record(self.records, id, list(dict.fromkeys(keys)), extra, where)
+
+    def failure(self, id: str, error: ChaperoninError) -> None:
+        """Enter the next record, which cannot be scored."""
+        self.records += 1
+        self.failures.append(error)
+        if self._plan is not None:
+            self._plan.failure(self.records, id, error)
+
+
+def open_tables(source: Path, files: Sequence[Path], wild_types: WildTypes, first: int) -> Tables:
+    """The tables of the input. What is wrong with a single file is raised, in a folder it is that file's failure."""
+    tables: list[VariantFile | Unreadable] = []
+    for path in files:
+        try:
+            tables.append(wild_types.open(path, first))
+        except InputError as error:
+            if not source.is_dir():
+                raise
+            tables.append(Unreadable(stem(path), error))
+    return tables
+
+
+def enter_tables(tables: Tables, protocol: Protocol, official: bool, entries: Entries) -> None:
+    """Enter every row of the tables. Positions of equal proteins are gathered over all tables first."""
+    surveys = [
+        None if isinstance(table, Unreadable) else _survey(table, protocol, official) for table in tables
+    ]
+    targets: dict[str, set[int]] = {}
+    for survey in surveys:
+        if survey is not None and survey.protocol in MARGINALS:
+            for sequence, positions in survey.targets.items():
+                targets.setdefault(sequence, set()).update(positions)
+                entries.cost += official_cost(protocol, sequence)
+    keys = {
+        sequence: _marginal_keys(sequence, found, protocol, entries) for sequence, found in targets.items()
+    }
+    for table, survey in zip(tables, surveys, strict=True):
+        if isinstance(table, Unreadable) or survey is None:
+            assert isinstance(table, Unreadable)
+            entries.failure(table.name, table.error)
+            continue
+        for row in table.rows():
+            if row.error is not None:
+                entries.failure(row.id, row.error)
+            elif survey.protocol in MARGINALS:
+                found = keys[row.wild_type]
+                needed = [
+                    key for index in indices(row.variant, row.wild_type, table.first) for key in found[index]
+                ]
+                entries.record(row.id, needed, {"protocol": survey.protocol}, row.where)
+            else:
+                needed = entries.work(_sequence_work(row, survey.protocol, official))
+                entries.cost += official_cost(survey.protocol, row.mutated)
+                entries.record(row.id, needed, {"protocol": survey.protocol}, row.where)
+
+
+def enter_scan(source: Path, protocol: Protocol, entries: Entries) -> None:
+    """Enter every protein of the input, to be scanned at all its positions."""
+    if protocol not in MARGINALS:
+        raise UsageError(
+            f"a saturation scan by {protocol} would run every mutated sequence on its own",
+            where="--protocol",
+            advice="Scan with masked-marginal or wt-marginal, or bring a table of the variants you need.",
+        )
+    for record in read_records(source):
+        if isinstance(record, Rejected):
+            entries.failure(record.id, record.error)
+            continue
+        entries.cost += official_cost(protocol, record.sequence)
+        keys = entries.work(_marginal_work(record.sequence, range(len(record.sequence)), protocol))
+        entries.record(record.id, keys, {"protocol": protocol}, record.where)
+
+
+def scanned(source: Path) -> Iterable[Record | Rejected]:
+    """The proteins of a scan, in the order in which they were entered."""
+    return read_records(source)
+
+
+def pseudo_likelihood_keys(sequence: str, protocol: str, official: bool) -> list[str]:
+    """Keys of the passes that give the pseudo-log-likelihood of one sequence."""
+    return [work.key for work in _one_sequence(sequence, protocol, official)]
+
+
+@dataclass(frozen=True)
+class _Survey:
+    protocol: Protocol
+    targets: dict[str, set[int]]
+
+
+def _survey(table: VariantFile, protocol: Protocol, official: bool) -> _Survey:
+    targets: dict[str, set[int]] = {}
+    rows = indels = 0
+    if protocol not in MARGINALS:
+        return _Survey(protocol, targets)
+    for row in table.rows():
+        if row.error is None:
+            rows += 1
+            indels += row.is_indel
+            positions = indices(row.variant, row.wild_type, table.first)
+            targets.setdefault(row.wild_type, set()).update(positions)
+    if not indels:
+        return _Survey(protocol, targets)
+    # One protocol for the whole table: scores of different protocols cannot be ranked together.
+    instead: Protocol = "pseudo-likelihood" if official else "indel"
+    log.info(
+        "%s: %d of %d variants have insertions or deletions, so all are scored by %s instead of %s",
+        table.name,
+        indels,
+        rows,
+        instead,
+        protocol,
+    )
+    return _Survey(instead, {})
+
+
+def _marginal_work(sequence: str, positions: Iterable[int], protocol: Protocol) -> Iterable[Work]:
+    return (
+        masked_work(sequence, positions) if protocol == "masked-marginal" else plain_work(sequence, positions)
+    )
+
+
+def _marginal_keys(
+    sequence: str, positions: set[int], protocol: Protocol, entries: Entries
+) -> dict[int, list[str]]:
+    """Keys that each position needs: one masked group, or all windows that see it."""
+    needed: dict[int, list[str]] = {position: [] for position in positions}
+    for work in _marginal_work(sequence, positions, protocol):
+        entries.work([work])
+        for position in work.payload["positions"]:
+            needed[position].append(work.key)
+    return needed
+
+
+def _sequence_work(row: VariantRow, protocol: Protocol, official: bool) -> list[Work]:
+    sequences = [row.mutated] if official else [row.mutated, row.wild_type]
+    return [work for sequence in sequences for work in _one_sequence(sequence, protocol, official)]
+
+
+def _one_sequence(sequence: str, protocol: str, official: bool) -> Iterable[Work]:
+    if protocol == "indel":
+        return plain_work(sequence, None, "own")
+    return pseudo_likelihood_work(sequence, official)

@@ -1,0 +1,211 @@
+"""What every job over whole sequences does: each distinct sequence is one computation, each record ends somewhere."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from chaperonin.config import as_dict
+from chaperonin.data.batching import make_batch
+from chaperonin.data.sources import Record, Rejected, fingerprint, read_records
+from chaperonin.errors import InputError
+from chaperonin.inference.jobs import Job, Outcome
+from chaperonin.inference.load import BUNDLED, Precision, origin_of
+from chaperonin.inference.memory import batch_tokens, predicted_peak_bytes
+from chaperonin.inference.progress import Progress
+from chaperonin.inference.provenance import Provenance
+from chaperonin.inference.run import Compute, run_units
+from chaperonin.inference.windows import WINDOW, windows
+from chaperonin.models.esm.model import ESM
+from chaperonin.protein.sequence import clean
+
+Long = Literal["window", "truncate", "fail"]
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SequenceSettings:
+    """How a job over sequences reads and runs them."""
+
+    long: Long = "window"
+    """Sequences above 1,022 residues: overlapping windows, the first 1,022 residues, or a failure."""
+    unknown: str | None = None
+    """`X` reads the letter J as X instead of failing the record."""
+    batch_tokens: int | None = None
+    """Tokens per batch; by default what suits the machine."""
+    model: str = BUNDLED
+    """Hub name, folder, or the bundled model."""
+    precision: Precision = "auto"
+    """Arithmetic: auto, fp32, bf16 or int8."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1 …"""
+
+
+def read_source(
+    source: str | Path | Mapping[str, str], unknown: str | None = None
+) -> Iterator[Record | Rejected]:
+    """Records of a file or a folder, or of a mapping id → sequence, under the same input policy."""
+    if not isinstance(source, Mapping):
+        yield from read_records(source, unknown=unknown)
+        return
+    for number, (id, text) in enumerate(source.items(), start=1):
+        try:
+            sequence, notes = clean(text, unknown)
+            yield Record(number, id, sequence, notes, id, {})
+        except InputError as error:
+            yield Rejected(number, id, id, error)
+
+
+def sequence_key(sequence: str) -> str:
+    """Name of a sequence in files, as biotrainer makes it: SHA-256 of the sequence, an underscore, its length."""
+    return sha256(f"{sequence}_{len(sequence)}".encode()).hexdigest()
+
+
+def tokens_of(length: int) -> int:
+    """Tokens that a sequence costs: its windows, each with `<cls>` and `<eos>`."""
+    return sum(window.stop - window.start + 2 for window in windows(length))
+
+
+def fit(sequence: str, long: Long, where: str) -> tuple[str, tuple[str, ...]]:
+    """The sequence as it will be run and a note on what was cut; InputError when it is too long and must fail."""
+    if len(sequence) <= WINDOW or long == "window":
+        return sequence, ()
+    if long == "truncate":
+        return sequence[:WINDOW], (f"cut to the first {WINDOW:,} residues",)
+    raise InputError(
+        f"{len(sequence):,} residues, the model was trained on at most {WINDOW:,}",
+        where=where,
+        advice="Use --long window, or truncate.",
+    )
+
+
+@dataclass(frozen=True)
+class SequenceJob:
+    """A verb that computes something of every distinct sequence and then writes its files."""
+
+    verb: str
+    settings: SequenceSettings
+    compute: Callable[[ESM, Sequence[str], int], list[dict[str, Any]]]
+    """Model, sequences and token budget → one dict of arrays per sequence."""
+    write: Callable[[Job, Path, ESM], list[Path]]
+    """Job, OUTDIR and model → the final files, all in place."""
+
+    def run(self, model: ESM, source: Path, outdir: Path, overwrite: bool = False) -> Outcome:
+        """Do the job, or go on with it; every record ends as a result or in failures.jsonl."""
+        origin = origin_of(model)
+        identity = {"name": origin.name, "sha256": origin.sha256, "parameters": origin.parameters}
+        provenance = Provenance(self.verb, self.settings, model=identity)
+        results_depend_on = {
+            "verb": self.verb,
+            "input": fingerprint(source),
+            "model": origin.sha256,
+            "precision": origin.precision,
+            **{name: value for name, value in as_dict(self.settings).items() if name not in _PLACES},
+        }
+        with Job.open(outdir, results_depend_on, overwrite) as job:
+            if job.outcome is not None:
+                log.info("%s is complete; use --overwrite to do it again", outdir)
+                return job.outcome
+            budget = batch_tokens(model, self.settings.batch_tokens)
+            if not job.planned:
+                with provenance.stage("read"):
+                    self._plan(job, source)
+            predicted = predicted_peak_bytes(model, min(budget, job.totals.tokens), WINDOW)
+            log.info("%s", _announce(job, budget, predicted))
+            with provenance.stage("compute"):
+                run_units(job, self._units(model, budget), budget, Progress(), stage=self.verb)
+            with provenance.stage("write"):
+                files = self.write(job, outdir, model)
+            counts = _counts(job)
+            files.append(
+                provenance.write(outdir, records=counts, tokens=job.totals.tokens, predicted_bytes=predicted)
+            )
+            return job.finish(files)
+
+    def _plan(self, job: Job, source: Path) -> None:
+        notes: Counter[str] = Counter()
+        with job.planning() as plan:
+            for record in read_records(source, unknown=self.settings.unknown):
+                if isinstance(record, Rejected):
+                    plan.failure(record.number, record.id, record.error)
+                    continue
+                try:
+                    sequence, cut = fit(record.sequence, self.settings.long, record.where)
+                except InputError as error:
+                    plan.failure(record.number, record.id, error)
+                    continue
+                key = sequence_key(sequence)
+                plan.unit(key, {"sequence": sequence}, tokens_of(len(sequence)))
+                own = [*record.notes, *cut]
+                extra = {"length": len(sequence), "notes": own}
+                plan.record(record.number, record.id, key, extra, record.where)
+                notes.update(_kind(note) for note in own)
+        for note, count in notes.most_common():
+            log.info("%d records: %s", count, note)
+
+    def _units(self, model: ESM, budget: int) -> Compute:
+        return lambda units: self.compute(model, [unit.payload["sequence"] for unit in units], budget)
+
+
+def forecast(model: ESM, source: Path, settings: SequenceSettings) -> str:
+    """What a run would take: records, tokens, memory, and time from a short measurement on this machine."""
+    distinct: dict[str, int] = {}
+    failed = 0
+    for record in read_records(source, unknown=settings.unknown):
+        try:
+            if isinstance(record, Rejected):
+                raise record.error
+            sequence, _ = fit(record.sequence, settings.long, record.where)
+            distinct[sequence_key(sequence)] = tokens_of(len(sequence))
+        except InputError:
+            failed += 1
+    tokens = sum(distinct.values())
+    budget = batch_tokens(model, settings.batch_tokens)
+    peak = predicted_peak_bytes(model, min(budget, tokens), WINDOW)
+    seconds = tokens / tokens_per_second(model)
+    return (
+        f"# {len(distinct):,} distinct sequences, {failed:,} records that would fail, {tokens:,} tokens\n"
+        f"# batches of {budget:,} tokens, predicted peak {peak / 1e9:.2f} GB, about {seconds:,.0f} s"
+    )
+
+
+def tokens_per_second(model: ESM, tokens: int = 1024) -> float:
+    """Rate of the model on this machine, measured on sequences of 254 residues."""
+    array = model.alphabet.encode("A" * 254)
+    batch = make_batch([array] * (tokens // len(array))).to(next(model.parameters()).device)
+    with torch.inference_mode():
+        model(batch.tokens, batch.segments)
+        start = time.perf_counter()
+        model(batch.tokens, batch.segments)[0, 0].item()
+    return tokens / (time.perf_counter() - start)
+
+
+_PLACES = ("model", "device", "batch_tokens")
+
+
+def _kind(note: str) -> str:
+    return "".join(letter for letter in note if not letter.isdigit()).strip()
+
+
+def _counts(job: Job) -> dict[str, int]:
+    tally = job.tally()
+    return {
+        "read": tally.done + tally.failed,
+        "done": tally.done,
+        "failed": tally.failed,
+        "unique": job.totals.units,
+    }
+
+
+def _announce(job: Job, budget: int, predicted: int) -> str:
+    counts, totals = _counts(job), job.totals
+    return (
+        f"{counts['read']:,} records, {totals.units:,} distinct sequences, {totals.tokens:,} tokens, "
+        f"batches of {budget:,} tokens, predicted peak {predicted / 1e9:.2f} GB"
+    )

@@ -1,0 +1,188 @@
+"""Pre-training of a masked language model from settings: what `chaperonin train` runs."""
+
+import glob
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from chaperonin.config import as_dict
+from chaperonin.data.clusters import Split, split
+from chaperonin.data.sources import Rejected, read_records
+from chaperonin.data.stream import ENDS, Sequences, Stream
+from chaperonin.errors import UsageError
+from chaperonin.models.esm import ESM, ESMConfig
+from chaperonin.models.esm.weights import LAYOUT
+from chaperonin.tasks.masked_language import MaskedLanguage
+from chaperonin.training.loop import LoopSettings, Outcome, Training, train
+from chaperonin.weights.pretrained import save_folder
+
+MODEL_FOLDER = "model"
+"""Where in a run's folder the trained model lies, as `load` opens it."""
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """What is learned from."""
+
+    input: str = "sequences"
+    """FASTA, CSV or TSV file, a folder of them, or a pattern such as `sequences/*.fasta.gz`."""
+    window: int = 254
+    """Residues of a crop of a longer sequence."""
+    batch_tokens: int = 8192
+    """Tokens of a batch at most, ends included."""
+    holdout_share: float = 0.01
+    """Share of sequences that never train: whole clusters of similar ones. 0 holds out none."""
+    evaluation_sequences: int = 400
+    """Held-out sequences of the evaluations during training."""
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """A pre-training run."""
+
+    model: ESMConfig = field(default_factory=ESMConfig)
+    """Shape of the model."""
+    data: DataSettings = field(default_factory=DataSettings)
+    """What is learned from."""
+    training: LoopSettings = field(default_factory=LoopSettings)
+    """How long and how."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What the input held, and which of it trains."""
+
+    sequences: Sequences
+    rejected: list[Rejected]
+    parts: Split
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all residues and lengths."""
+        digest = sha256(self.sequences.residues.tobytes())
+        digest.update(self.sequences.offsets.tobytes())
+        return digest.hexdigest()
+
+
+def pretrain(settings: Pretraining, corpus: Corpus, folder: Path, device: torch.device) -> Outcome:
+    """Train a new model, and leave it in the layout of Hugging Face in `folder`/model."""
+    model = new_model(settings, device)
+    outcome = train(
+        model,
+        MaskedLanguage(),
+        training_stream(corpus, settings),
+        evaluation_batches(corpus, settings.data),
+        settings.training,
+        folder,
+        identity(settings, corpus),
+    )
+    save_folder(LAYOUT, model, folder / MODEL_FOLDER)
+    return outcome
+
+
+def read_corpus(settings: Pretraining) -> Corpus:
+    """Read the input and choose the hold-out: the same for the same sequences, seed and share."""
+    texts: list[str] = []
+    rejected: list[Rejected] = []
+    for path in _inputs(settings.data.input):
+        for record in read_records(path):
+            if isinstance(record, Rejected):
+                rejected.append(record)
+            else:
+                texts.append(record.sequence)
+    if not texts:
+        raise UsageError("holds no sequence that can be used", where=settings.data.input)
+    sequences = Sequences.gather(texts)
+    return Corpus(sequences, rejected, _hold_out(sequences, settings))
+
+
+def new_model(settings: Pretraining, device: torch.device) -> ESM:
+    """A model with fresh weights; its contact head adds up attention as it is, and is not trained."""
+    generator = torch.Generator().manual_seed(settings.training.seed)
+    model = ESM(settings.model)
+    model.initialise(generator)
+    assert model.contact is not None
+    model.contact.requires_grad_(False)
+    return model.to(device)
+
+
+def training_stream(corpus: Corpus, settings: Pretraining) -> Stream:
+    """Crops of the training sequences."""
+    sequences = corpus.sequences.choose(corpus.parts.training)
+    return Stream(sequences, settings.training.seed, settings.data.window, settings.data.batch_tokens)
+
+
+def evaluation_batches(corpus: Corpus, data: DataSettings) -> list[list[NDArray[np.uint8]]]:
+    """The first held-out sequences, cut to one window each, in batches."""
+    batches: list[list[NDArray[np.uint8]]] = []
+    room = 0
+    for number in corpus.parts.holdout[: data.evaluation_sequences]:
+        residues = corpus.sequences[int(number)][: data.window]
+        if len(residues) + ENDS > room:
+            batches.append([])
+            room = data.batch_tokens
+        batches[-1].append(residues)
+        room -= len(residues) + ENDS
+    return batches
+
+
+def identity(settings: Pretraining, corpus: Corpus) -> dict[str, object]:
+    """What must be equal for a run to go on, besides the loop's own settings."""
+    plain = as_dict(settings)
+    return {
+        **{f"model.{name}": value for name, value in plain["model"].items()},
+        **{f"data.{name}": plain["data"][name] for name in ("window", "batch_tokens", "holdout_share")},
+        "the sequences": corpus.sha256,
+    }
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run will take."""
+
+    parameters: int
+    tokens: int
+    """All that will go through the model."""
+    epochs: float
+    memory_bytes: int
+    """Weights, gradients, optimizer and one batch; on a CPU also what the process holds already."""
+    seconds: float
+    """At the speed of a few steps on this machine."""
+
+
+def forecast(settings: Pretraining, corpus: Corpus, device: torch.device, held_bytes: int) -> Forecast:
+    """Predict from two steps that are thrown away."""
+    model = new_model(settings, device)
+    training = Training(model, MaskedLanguage(), training_stream(corpus, settings), [], settings.training)
+    crop_tokens = training.stream.lengths.sum()
+    seconds = [training.timed_step() for _ in range(3)][1:]
+    tokens = round(training.progress.tokens / training.progress.step * settings.training.steps)
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    state_bytes = training.optimizer_bytes() + 2 * 4 * trained
+    return Forecast(
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        tokens=tokens,
+        epochs=tokens / float(crop_tokens),
+        memory_bytes=held_bytes + state_bytes + training.batch_bytes(),
+        seconds=settings.training.steps * sum(seconds) / len(seconds),
+    )
+
+
+def _inputs(pattern: str) -> list[Path]:
+    if not glob.has_magic(pattern):
+        return [Path(pattern)]
+    paths = sorted(Path(path) for path in glob.glob(pattern))
+    if not paths:
+        raise UsageError("no file fits this pattern", where=pattern)
+    return paths
+
+
+def _hold_out(sequences: Sequences, settings: Pretraining) -> Split:
+    share = settings.data.holdout_share
+    if share == 0:
+        return Split(np.arange(len(sequences)), np.empty(0, dtype=np.int64))
+    return split(sequences, share, settings.training.seed)

@@ -1,0 +1,64 @@
+"""Metrics of a run: one JSON line per event in `metrics.jsonl`, and the same for people on stderr."""
+
+import json
+import logging
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+FILE_NAME = "metrics.jsonl"
+
+log = logging.getLogger(__name__)
+
+
+class Tracker:
+    """Appends to `metrics.jsonl`; lines after the step that a run goes on from are dropped first."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self.path = folder / FILE_NAME
+        kept = [line for line in read_metrics(self.path) if line["step"] <= step]
+        partial = self.path.with_name(f".{FILE_NAME}.part")
+        partial.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        os.replace(partial, self.path)
+        self._file = self.path.open("a", encoding="utf-8")
+
+    def write(self, event: str, step: int, **values: Any) -> None:
+        """Note an event (`train`, `evaluate`) after a step."""
+        line = {"event": event, "step": step, **values}
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+        log.info("%s", describe(line))
+
+    def close(self) -> None:
+        """Bring the lines to the disk."""
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+
+def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a `metrics.jsonl`; a last line that a kill cut short is left out."""
+    if not path.is_file():
+        return
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            if line.endswith("\n"):
+                yield json.loads(line)
+
+
+def describe(line: dict[str, Any]) -> str:
+    """An event in one line of text."""
+    words = [f"{name} {_number(value)}" for name, value in line.items() if name != "event"]
+    return f"{line['event']:<8} {'  '.join(words)}"
+
+
+def perplexity(loss: float) -> float:
+    """exp(loss), the number of equally likely choices that a loss in nats amounts to."""
+    return math.exp(min(loss, 700.0))
+
+
+def _number(value: Any) -> str:
+    if not isinstance(value, float):
+        return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:.4g}" if abs(value) < 1e5 else f"{value:,.0f}"

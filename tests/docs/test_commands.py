@@ -1,0 +1,59 @@
+"""Every command and every Python line that the documentation shows is run."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chaperonin.cli.main import main
+
+REPOSITORY = Path(__file__).parents[2]
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^```(sh|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def fences(page: Path) -> Iterator[tuple[str, str]]:
+    for match in FENCE.finditer(page.read_text(encoding="utf-8")):
+        yield match[1], match[2]
+
+
+def commands(script: str) -> Iterator[list[str]]:
+    for line in script.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        if words:
+            yield words
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, published_models: None) -> Path:
+    """A folder with the examples and configs, where models that the pages name are on disk (random, tiny)."""
+    for name in ("examples", "configs"):
+        if (REPOSITORY / name).is_dir():
+            (tmp_path / name).symlink_to(REPOSITORY / name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_does_what_it_says(page: Path, workplace: Path) -> None:
+    names: dict[str, object] = {}
+    for language, text in fences(page):
+        if language == "python":
+            exec(compile(text, str(page), "exec"), names)
+            continue
+        for words in commands(text):
+            check(words)
+
+
+def check(words: list[str]) -> None:
+    if words[0] == "chaperonin":
+        assert main(words[1:]) == 0, shlex.join(words)
+    elif words[0] == "./go":
+        usage = (REPOSITORY / "go").read_text()
+        assert re.search(rf"^  {words[1]}\b", usage, re.MULTILINE), shlex.join(words)
+        if words[1] == "bench":
+            assert (REPOSITORY / "benchmarks" / f"{words[2]}.py").is_file(), shlex.join(words)
+    else:
+        pytest.fail(f"{shlex.join(words)}: the pages show only chaperonin and ./go commands")
