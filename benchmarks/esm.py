@@ -1,8 +1,8 @@
 """./go bench esm: embeddings, scores and contact maps of ESM-2 beside transformers, on this machine.
 
-Random weights of the published shapes, the same on both sides; lengths of real proteins where CHAPERONIN_DATA names
-them. Speeds are medians of calls in turn, A-B-A-B, each side in a process of its own. Prints the table, writes JSON with
-every sample.
+Random weights of the published shapes, the same on both sides; lengths of real proteins where CHAPERONIN_DATA
+names them. Speeds are medians of calls in turn, A-B-A-B, each side in a process of its own. Prints the table, writes
+JSON with every sample.
 
     ./go bench esm                          everything
     ./go bench esm --rows embed-int8        some rows again
@@ -47,14 +47,20 @@ def main(arguments: list[str]) -> int:
     facts = machine(options.threads)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
-        setting = Setting(Path(scratch), options.threads, options.repeats, options.quick, options.data.resolve())
+        setting = Setting(
+            Path(scratch), options.threads, options.repeats, options.quick, options.data.resolve()
+        )
         for name in names:
             print(f"measuring {name}", file=sys.stderr, flush=True)
             rows += ROWS[name](setting)
     facts["load_average_at_end"] = load_average()
     print(as_text(rows))
-    print(f"\n{facts['processor']}, {options.threads} threads, PyTorch {facts['versions']['torch']},", end=" ")
-    print(f"transformers {facts['versions'].get('transformers', 'absent')}, load {facts['load_average_at_start']}")
+    print(
+        f"\n{facts['processor']}, {options.threads} threads, PyTorch {facts['versions']['torch']},", end=" "
+    )
+    print(
+        f"transformers {facts['versions'].get('transformers', 'absent')}, load {facts['load_average_at_start']}"
+    )
     write(options.out, as_json(rows, facts))
     return int(any(row.verdict == "missed" for row in rows) and not options.quick)
 

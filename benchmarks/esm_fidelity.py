@@ -47,7 +47,9 @@ def _embeddings(setting: Setting, exact: Any, rounded: Any) -> Row:
     residues, proteins = np.concatenate(cosines), np.concatenate(means)
     notes = f"{source}; lowest residue {residues.min():.4f}; protein means: lowest {proteins.min():.5f}"
     texts = (f"{residues.mean():.5f}", "1")
-    return Row(f"{MEASURE}: cosine of residue vectors", *texts, float(residues.mean()), 0.99, 0.999, "", notes)
+    return Row(
+        f"{MEASURE}: cosine of residue vectors", *texts, float(residues.mean()), 0.99, 0.999, "", notes
+    )
 
 
 def _scores(setting: Setting, exact: Any, rounded: Any) -> list[Row]:
@@ -63,7 +65,9 @@ def _scores(setting: Setting, exact: Any, rounded: Any) -> list[Row]:
         plain, eight = (_wild_type_marginals(model, assay) for model in (exact, rounded))
         found[assay.name] = float(spearmanr(plain, eight).statistic)
     lowest = min(found, key=lambda name: found[name])
-    notes = f"{len(found)} assays, wild-type marginals; mean {np.mean(list(found.values())):.5f}; lowest {lowest}"
+    notes = (
+        f"{len(found)} assays, wild-type marginals; mean {np.mean(list(found.values())):.5f}; lowest {lowest}"
+    )
     texts = (f"{found[lowest]:.5f}", "1")
     return [Row(measure, *texts, found[lowest], 0.99, 0.999, "", notes, samples=dict(found))]
 

@@ -68,7 +68,7 @@ def embed_theirs(folder: str, sequences: list[str], batch: int) -> Callable[[], 
 
 def embed_openvino(folder: str, sequences: list[str], batch: int) -> Callable[[], Vectors]:
     """The same vectors by OpenVINO on transformers' model, fp32, for sequences of one length."""
-    import openvino
+    import openvino  # type: ignore[import-not-found]
     import torch
 
     model, tokenizer = _transformers(folder, "EsmModel", add_pooling_layer=False)

@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.esm_sides import Shape, embed_openvino, embed_ours, embed_theirs, matrix_products
 from benchmarks.setting import Setting, residues
 from benchmarks.table import Row, not_run
-from benchmarks.timing import Samples, Side, interleave
+from benchmarks.timing import Samples, Side
 from chaperonin.kernels import hardware
 from chaperonin.kernels.linear import int8 as int8_kernel
 
@@ -30,7 +30,7 @@ def mixed_lengths(setting: Setting) -> list[Row]:
     sequences, source = setting.proteins(16 if setting.quick else 64)
     shape = SMALL | {"depth": 4}
     sides = [_ours(setting, shape, "fp32", sequences), _theirs(setting, shape, sequences)]
-    samples = interleave(sides, max(3, setting.repeats // 2), setting.threads)
+    samples = setting.interleave(sides, max(3, setting.repeats // 2))
     lengths = [len(sequence) + 2 for sequence in sequences]
     padded = sum(BATCH * max(lengths[start : start + BATCH]) for start in range(0, len(lengths), BATCH))
     bound = padded / sum(lengths)
@@ -69,7 +69,7 @@ def _equal(
     if with_openvino:
         arguments = {"folder": setting.model(shape), "sequences": sequences, "batch": len(sequences)}
         sides.append(Side(embed_openvino, arguments))
-    samples = interleave(sides, setting.repeats, setting.threads)
+    samples = setting.interleave(sides)
     measure = f"embed fp32, equal lengths {length}, {name}"
     tokens = len(sequences) * (len(sequences[0]) + 2)
     work = matrix_operations(shape, [len(sequences[0]) + 2] * len(sequences)) / 1e9
@@ -113,12 +113,10 @@ def bf16(setting: Setting) -> list[Row]:
     return [_reduced(setting, "bf16", length, (None, None)) for length in (128, 512)]
 
 
-def _reduced(
-    setting: Setting, precision: str, length: int, bounds: tuple[float | None, float | None]
-) -> Row:
+def _reduced(setting: Setting, precision: str, length: int, bounds: tuple[float | None, float | None]) -> Row:
     sequences = _equal_sequences(setting, length)
     sides = [_ours(setting, LARGE, precision, sequences), _theirs(setting, LARGE, sequences)]
-    samples = interleave(sides, setting.repeats, setting.threads)
+    samples = setting.interleave(sides)
     measure = f"embed {precision}, equal lengths {length}, 650M width, against fp32"
     tokens = len(sequences) * (len(sequences[0]) + 2)
     return _row(measure, samples, tokens, bounds, _cosine(samples), {"depth": LARGE["depth"]})
@@ -174,4 +172,6 @@ def _difference(samples: Samples) -> str:
 def _cosine(samples: Samples) -> str:
     ours, theirs = samples.results[:2]
     norms = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
-    return f"cosine of mean vectors with fp32: {float(((ours * theirs).sum(axis=1) / norms).min()):.5f} at least"
+    return (
+        f"cosine of mean vectors with fp32: {float(((ours * theirs).sum(axis=1) / norms).min()):.5f} at least"
+    )

@@ -8,7 +8,7 @@ from subprocess import run
 from benchmarks.esm_sides import tokens_ours, tokens_theirs
 from benchmarks.setting import Setting
 from benchmarks.table import Row, not_run
-from benchmarks.timing import Side, interleave
+from benchmarks.timing import Side
 
 
 def tokenise(setting: Setting) -> list[Row]:
@@ -16,12 +16,13 @@ def tokenise(setting: Setting) -> list[Row]:
     sequences, source = setting.proteins(20 if setting.quick else 1000)
     arguments = {"sequences": sequences}
     sides = [Side(tokens_ours, arguments), Side(tokens_theirs, arguments)]
-    samples = interleave(sides, setting.repeats, setting.threads)
+    samples = setting.interleave(sides)
     if [list(own) for own in samples.results[0]] != samples.results[1]:
         raise AssertionError("the two tokenisers give different ids")
     ours, theirs = samples.medians()
     seconds = {"ours": samples.seconds[0], "theirs": samples.seconds[1]}
-    texts = [f"{sum(map(len, sequences)) / spent / 1e6:,.2f} M residues/s" for spent in (ours, theirs)]
+    millions = sum(map(len, sequences)) / 1e6
+    texts = (f"{millions / ours:,.2f} M residues/s", f"{millions / theirs:,.2f} M residues/s")
     notes = f"{source}, {len(sequences)} proteins; ids identical"
     return [Row("tokenise a FASTA", *texts, theirs / ours, 100, 250, notes=notes, samples=seconds)]
 
@@ -48,7 +49,7 @@ def help_start(setting: Setting) -> list[Row]:
     installed = Path(sys.executable).with_name("chaperonin")
     if installed.exists():
         command = [str(installed), "--help"]
-    samples = interleave([Side(_starter, {"command": command})], setting.repeats, setting.threads)
+    samples = setting.interleave([Side(_starter, {"command": command})])
     seconds = samples.medians()[0]
     return [
         Row(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.esm_sides import Shape, write_random_model
+from benchmarks.timing import Samples, Side, interleave
 
 TINY: Shape = {"width": 64, "depth": 2, "heads": 4}
 LONGEST = 1022
@@ -22,6 +23,12 @@ class Setting:
     repeats: int
     quick: bool
     data: Path
+
+    def interleave(self, sides: list[Side], repeats: int | None = None) -> Samples:
+        """Time sides in turn, each in its own process; a quick run has one process and one round."""
+        if self.quick:
+            return interleave(sides, 1, self.threads, apart=False)
+        return interleave(sides, repeats or self.repeats, self.threads)
 
     def model(self, shape: Shape) -> str:
         """Folder of a random model of this shape (tiny in a quick run), written once."""
@@ -44,7 +51,9 @@ class Setting:
             return [residues(length, draw) for length in lengths], "made-up lengths (log-normal)"
         with gzip.open(path, "rt", encoding="utf-8") as file:
             sequences = [row["sequence"][:LONGEST] for row in csv.DictReader(file, delimiter="\t")]
-        return draw.sample(sequences, count), f"DeepLoc 1 proteins, cut at {LONGEST} residues, drawn with seed 0"
+        return draw.sample(
+            sequences, count
+        ), f"DeepLoc 1 proteins, cut at {LONGEST} residues, drawn with seed 0"
 
 
 def residues(length: int, draw: random.Random) -> str:

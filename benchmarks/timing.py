@@ -34,9 +34,12 @@ class Samples:
         return tuple(median(side) for side in self.seconds)
 
 
-def interleave(sides: list[Side], repeats: int, threads: int) -> Samples:
-    """Call each side once to warm up, then `repeats` rounds of one call each."""
-    workers = [_Worker(side, threads) for side in sides]
+def interleave(sides: list[Side], repeats: int, threads: int, apart: bool = True) -> Samples:
+    """Call each side once to warm up, then `repeats` rounds of one call each.
+
+    apart: whether each side has a process of its own; without, the calls share this one (to test a benchmark).
+    """
+    workers = [_Worker(side, threads) if apart else _Here(side) for side in sides]
     try:
         results = tuple(worker.first() for worker in workers)
         seconds: tuple[list[float], ...] = tuple([] for _ in workers)
@@ -47,6 +50,22 @@ def interleave(sides: list[Side], repeats: int, threads: int) -> Samples:
         for worker in workers:
             worker.close()
     return Samples(seconds, results)
+
+
+class _Here:
+    """The side in this process."""
+
+    def __init__(self, side: Side) -> None:
+        self.run = side.build(**side.arguments)
+
+    def first(self) -> Any:
+        return self.run()
+
+    def timed(self) -> float:
+        return _seconds(self.run)[0]
+
+    def close(self) -> None:
+        """Nothing to end."""
 
 
 class _Worker:
@@ -85,7 +104,11 @@ def _serve(connection: Connection, side: Side, threads: int) -> None:
             wanted = connection.recv()
         except EOFError:
             return
-        begun = time.perf_counter()
-        result = run()
-        seconds = time.perf_counter() - begun
+        seconds, result = _seconds(run)
         connection.send(result if wanted == "first" else seconds)
+
+
+def _seconds(run: Callable[[], Any]) -> tuple[float, Any]:
+    begun = time.perf_counter()
+    result = run()
+    return time.perf_counter() - begun, result

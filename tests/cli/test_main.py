@@ -32,7 +32,9 @@ def test_every_verb_answers_help(verb: str, capsys: pytest.CaptureFixture[str]) 
     assert "Usage: chaperonin " + verb in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("words", [[], ["fly"], ["embed"], ["embed", "a", "b", "--no-such"], ["embed", "absent", "o"]])
+@pytest.mark.parametrize(
+    "words", [[], ["fly"], ["embed"], ["embed", "a", "b", "--no-such"], ["embed", "absent", "o"]]
+)
 def test_mistakes_exit_with_one_and_a_sentence(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 1
     captured = capsys.readouterr()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chaperonin.errors import ChaperoninError, InputError, MemoryLimitError, UsageError
+from chaperonin.errors import ChaperoninError, InputError, MemoryLimitError, UnavailableError, UsageError
 from chaperonin.inference.jobs import Job, Outcome
 
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
@@ -217,6 +217,26 @@ def test_a_finished_job_is_not_computed_again_while_its_files_are_there(tmp_path
     (tmp_path / "final.csv").unlink()
     assert run() == (2, False)
     assert run() == (0, True)
+
+
+def test_a_finished_job_may_be_moved(tmp_path):
+    with Job.open(tmp_path / "here", SETTINGS) as job:
+        plan_three(job)
+        compute(job)
+        (tmp_path / "here/final.csv").write_text("x")
+        job.finish([tmp_path / "here/final.csv"])
+    (tmp_path / "here").rename(tmp_path / "there")
+    with Job.open(tmp_path / "there", SETTINGS) as job:
+        assert job.outcome == Outcome(2, 1)
+
+
+def test_a_file_system_without_locks_is_refused(tmp_path, monkeypatch):
+    def no_locks(descriptor, operation):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    with pytest.raises(UnavailableError, match="No locks available"):
+        Job.open(tmp_path, SETTINGS)
 
 
 def test_without_final_files_the_shards_stay(tmp_path):

@@ -130,7 +130,7 @@ def test_overlapping_windows_of_a_long_protein_are_blended_at_every_residue(
 
 
 def test_a_scan_is_every_substitution_of_every_protein(model: ESM, tmp_path: Path) -> None:
-    proteins = {"a": random_sequence(12, 1), "b": "MX" + random_sequence(6, 2)}
+    proteins = {"a": random_sequence(12, 1), "b, c": "MX" + random_sequence(6, 2)}
     result = score(model, proteins)
     assert [(row["id"], row["mutant"]) for row in result.rows] == [
         (id, f"{residue}{position}{other}")

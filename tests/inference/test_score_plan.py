@@ -5,7 +5,7 @@ import gzip
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaperonin.errors import UsageError
@@ -21,6 +21,7 @@ from chaperonin.inference.score_plan import (
 )
 
 
+@settings(deadline=None)
 @given(st.integers(1, 3000), st.data())
 def test_masked_groups_hold_every_position_once_within_their_size(length, data):
     positions = data.draw(st.sets(st.integers(0, length - 1), max_size=200))
@@ -33,6 +34,7 @@ def test_masked_groups_hold_every_position_once_within_their_size(length, data):
         assert work.tokens <= UNIT_TOKENS or work.passes == 1
 
 
+@settings(deadline=None)
 @given(st.integers(1, 5000))
 def test_unmasked_windows_read_every_position(length):
     works = list(plain_work("A" * length))

@@ -24,7 +24,12 @@ SHAPES = {
     "esm2_t48_15B": (5120, 2, 40),
     "esm1b_t33_650M": (1280, 2, 20),
 }
-LOGITS, EMBEDDING, CONTACT, PACKING = 1e-4, 1e-5, 1e-5, 1e-5  # absolute, fp32: the project's stated equalities
+LOGITS, EMBEDDING, CONTACT, PACKING = (
+    1e-4,
+    1e-5,
+    1e-5,
+    1e-5,
+)  # absolute, fp32: the project's stated equalities
 
 
 def published(width: int, depth: int, heads: int, learned: bool = False) -> EsmForMaskedLM:

@@ -3,7 +3,7 @@
 import pytest
 from biotite.sequence import ProteinSequence
 from biotite.sequence.align import SubstitutionMatrix, align_ungapped
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaperonin.errors import InputError
@@ -23,6 +23,7 @@ SEQUENCE = "MSTNPKPQRKTKRNTX"
 sequences = st.text(STANDARD_RESIDUES, min_size=1, max_size=60)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_variant_survives_notation_application_and_undoing(data):
     wild_type = data.draw(sequences)
@@ -107,6 +108,7 @@ def test_saturation_is_nineteen_substitutions_at_every_known_residue_and_twenty_
     assert all(SEQUENCE[item.position - 5] == item.wild_type != item.mutant for item in scan)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_blosum62_score_is_the_ungapped_alignment_of_the_changed_residues(data):
     wild_type = data.draw(sequences)

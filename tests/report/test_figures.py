@@ -59,6 +59,15 @@ def test_large_maps_keep_the_strongest_contact_of_each_block():
     np.testing.assert_array_equal(enlarged(values, 35)[1::3, 2::3], values)
 
 
+def test_pairs_without_a_probability_stay_visible():
+    values = np.full((6, 6), np.nan)
+    values[0, 1] = 0.5
+    blocks = strongest_in_blocks(values, 3)
+    assert blocks[0, 0] == 0.5 and np.isnan(blocks).sum() == 8
+    colour = contact_map(values).axes[0].images[0].cmap(np.ma.masked_invalid([np.nan, 0.0]))
+    assert tuple(colour[1]) == (1, 1, 1, 1) and colour[0][0] < 0.85
+
+
 def test_contact_picture_has_the_same_bytes_every_time(tmp_path):
     probabilities = np.random.default_rng(0).random((30, 30), dtype=np.float32)
     for name in ("a.png", "b.png"):

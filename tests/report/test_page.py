@@ -183,11 +183,8 @@ def test_large_jobs_stay_small_and_quick(new_job, scan):
         [f"sp|P{n:06d}|NAME_{n}" for n in range(count)], embeddings, [50 + n % 900 for n in range(count)]
     )
     job.failures([{"id": f"bad{n}", "record": n, "error": "x" * 500} for n in range(count)])
-    generator = np.random.default_rng(1)
-    rows = []
-    for number in range(14):
-        rows += scan("".join(generator.choice(list(STANDARD_RESIDUES), 30)), f"target {number}", number)
-    job.scores(rows)
+    rows = scan("".join(np.random.default_rng(1).choice(list(STANDARD_RESIDUES), 400)), "target 0")
+    job.scores(rows * 2 + [row for number in range(1, 14) for row in scan("MKT", f"target {number}")])
     started = time.process_time()
     page = write_report(job.path)
     assert page.stat().st_size < 5e6

@@ -64,5 +64,14 @@ def test_several_targets_have_their_own_spearman(new_job, scan):
     ]
 
 
+def test_a_table_without_names_takes_the_name_of_its_assay(new_job):
+    job = new_job("score")
+    job.scores([{"mutant": "A1C", "score": 1}])
+    assert parts_of(job, "heading")[0].text == "All variants"
+    (job.path / "metrics.json").write_text(json.dumps({"assays": {"BLAT": {"Spearman": 0.25}}}))
+    heading = parts_of(job, "heading")[0]
+    assert (heading.text, heading.detail) == ("BLAT", "1 variant · Spearman 0.250")
+
+
 def test_no_scores_no_section(tmp_path):
     assert score_section(tmp_path)[0] is None

@@ -93,6 +93,13 @@ def test_targets_beyond_the_twelfth_are_counted(new_job, scan):
     assert set(scores.variants_by_target.values()) == {38}
 
 
+def test_a_scan_tells_the_lengths_of_its_proteins(new_job, scan):
+    job = new_job("score")
+    rows = [row for n in range(1, 15) for row in scan("MKTAYIAKQRQISFV"[:n], f"p{n}")]
+    job.scores([{"id": row["target"], "mutant": row["mutant"], "score": row["score"]} for row in rows])
+    assert read_scores(job.path / "scores.csv").lengths == {f"p{n}": n for n in range(1, 15)}
+
+
 def test_fields_longer_than_the_csv_module_allows_are_read(new_job):
     job = new_job("score")
     before = csv.field_size_limit()

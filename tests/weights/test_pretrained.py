@@ -42,9 +42,7 @@ def logits(model: ESM) -> torch.Tensor:
 
 def test_round_trip_is_bit_equal(model: ESM, folder: Path) -> None:
     again = load_folder(LAYOUT, folder)
-    for (name, before), (_, after) in zip(
-        model.named_parameters(), again.named_parameters(), strict=True
-    ):
+    for (name, before), (_, after) in zip(model.named_parameters(), again.named_parameters(), strict=True):
         assert torch.equal(before, after), name
 
 
@@ -76,9 +74,7 @@ def test_an_encoder_saved_alone_opens_without_its_heads(tmp_path: Path, model: E
     names = load_file(tmp_path / "encoder/model.safetensors")
     assert not any(name.startswith("esm.") for name in names)
     encoder = load_folder(LAYOUT, tmp_path / "encoder")
-    assert torch.equal(
-        encoder(TOKENS, Segments([len(TOKENS)])), model(TOKENS, Segments([len(TOKENS)]))
-    )
+    assert torch.equal(encoder(TOKENS, Segments([len(TOKENS)])), model(TOKENS, Segments([len(TOKENS)])))
     with pytest.raises(WeightsError, match="no masked-language head"):
         encoder.lm_head(encoder(TOKENS, Segments([len(TOKENS)])))
 
@@ -89,7 +85,9 @@ def test_old_and_new_spellings_read_the_same(model: ESM, folder: Path) -> None:
     renamed = {}
     for name, tensor in stored.items():
         if "LayerNorm" in name:
-            name = name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+            name = name.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
+                "LayerNorm.bias", "LayerNorm.beta"
+            )
         if "rotary_embeddings" in name:
             name = "esm.encoder.layer.*.attention.self.rotary_embeddings.inv_freq"
         renamed[name] = tensor
@@ -163,9 +161,12 @@ def test_a_checkpoint_that_does_not_fit_is_refused_by_name(
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda path: path.write_bytes(path.read_bytes()[:-100]), "not a whole safetensors file"),
-        (lambda path: path.write_bytes((1 << 60).to_bytes(8, "little") + b"{}"), "not a whole safetensors file"),
-        (lambda path: path.write_bytes(b""), "not a whole safetensors file"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-100]), "the file has [0-9,]+ for them"),
+        (
+            lambda path: path.write_bytes((1 << 60).to_bytes(8, "little") + b"{}"),
+            "the header claims",
+        ),
+        (lambda path: path.write_bytes(b""), "the header claims"),
         (lambda path: path.unlink(), "no model.safetensors"),
         (lambda path: (path.parent / "config.json").unlink(), "no config.json"),
         (lambda path: (path.parent / "config.json").write_text("{"), "not JSON"),
@@ -178,7 +179,9 @@ def test_damaged_files_are_refused(folder: Path, damage, message: str) -> None: 
 
 
 def test_every_table_names_every_parameter_both_ways(model: ESM) -> None:
-    learned = ESM(ESMConfig(width=16, depth=2, heads=2, inner_width=32, positions="learned", norm_embedding=True))
+    learned = ESM(
+        ESMConfig(width=16, depth=2, heads=2, inner_width=32, positions="learned", norm_embedding=True)
+    )
     for built in (model, learned):
         parameters = dict(built.named_parameters())
         for table in (HUGGING_FACE, FAIR_ESM):

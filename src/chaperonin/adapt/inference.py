@@ -49,7 +49,9 @@ class InferenceLinear(nn.Module):
         self.weight = prepare(weight)
         self.bias = bias
 
-    def forward(self, x: Tensor, activation: Activation | None = None, residual: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, activation: Activation | None = None, residual: Tensor | None = None
+    ) -> Tensor:
         """activation(x weightᵀ + bias) + residual."""
         return linear(x, self.weight, self.bias, activation, residual)
 
@@ -61,12 +63,14 @@ class InferenceAttention(nn.Module):
         super().__init__()
         self.head_dim = layer.head_dim
         self.out = InferenceLinear(layer.out, prepare)
-        parts = [_plain(part) for part in (layer.project.query, layer.project.key, layer.project.value)]
-        parts[0] = tuple(tensor * self.head_dim**-0.5 for tensor in parts[0])
-        for number in (0, 1):
-            parts[number] = tuple(self._pair(tensor) for tensor in parts[number])
-        self.weight = prepare(torch.cat([weight for weight, _ in parts]))
-        self.bias = torch.cat([bias for _, bias in parts])
+        project = layer.project
+        parts = [_plain(part) for part in (project.query, project.key, project.value)]
+        # Each part is (weight, bias); what is done to the rows of one is done to the other.
+        query, key = ([self._pair(tensor) for tensor in part] for part in parts[:2])
+        query = [tensor * self.head_dim**-0.5 for tensor in query]
+        weights, biases = zip(query, key, parts[2], strict=True)
+        self.weight = prepare(torch.cat(weights))
+        self.bias = torch.cat(biases)
 
     def _pair(self, rows: Tensor) -> Tensor:
         """Channels i and i + head_dim/2 of each head become neighbours: real and imaginary part of one number.

@@ -27,7 +27,7 @@ def prepare(model: Model, precision: Precision, device: torch.device) -> tuple[M
     chosen = _choose(precision, device)
     model = model.eval().requires_grad_(False)
     if device.type != "cpu":
-        return cast(model.to(device), chosen), chosen
+        return cast(model.to(device), "bf16" if chosen == "bf16" else "fp32"), chosen
     model = cast(model.to(device), "fp32")
     if chosen == "int8":
         return quantize_int8(model), chosen

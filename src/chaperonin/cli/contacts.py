@@ -52,18 +52,7 @@ def run(
     settings = resolve(ContactSettings, file=config, overrides=set or (), options=options)
     code = run_verb(contacts_job, settings, input, outdir, overwrite, dry_run)
     if pictures and not dry_run:
-        _draw(outdir / "contacts")
+        from chaperonin.report import write_contact_pictures
+
+        write_contact_pictures(outdir)
     return code
-
-
-def _draw(folder: Path) -> None:
-    """A picture beside each map that has none yet."""
-    import numpy as np
-
-    from chaperonin.report import save_contact_picture
-
-    for path in sorted(folder.glob("*.npz")):
-        picture = path.with_suffix(".png")
-        if not picture.exists():
-            with np.load(path, allow_pickle=False) as stored:
-                save_contact_picture(picture, stored["contacts"], str(stored["id"]))

@@ -43,7 +43,10 @@ def _precisions() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     automatic = "bf16" if device.type == "cuda" and not hardware.lacks_bf16(device) else "fp32"
     _section(f"precision on {device}")
-    _line("auto", f"{automatic}: " + ("the GPU has it natively" if automatic == "bf16" else "equal numbers everywhere"))
+    _line(
+        "auto",
+        f"{automatic}: " + ("the GPU has it natively" if automatic == "bf16" else "equal numbers everywhere"),
+    )
     _line("bf16", hardware.lacks_bf16(device) or "yes: native here")
     _line("int8", hardware.lacks_int8() or "yes: on the CPU, about a percent of error, by --precision int8")
 

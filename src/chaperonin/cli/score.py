@@ -71,4 +71,4 @@ def run(
         print(as_yaml(settings), end="")
         print(forecast(loaded, input, settings))
         return 0
-    return run_verb(score_job, settings, input, outdir, overwrite, dry_run=False)  # type: ignore[arg-type]
+    return run_verb(score_job, settings, input, outdir, overwrite, dry_run=False)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from chaperonin.config import as_yaml
 from chaperonin.inference.jobs import Outcome
 from chaperonin.inference.load import load
-from chaperonin.inference.sequences import SequenceSettings, forecast
+from chaperonin.inference.sequences import forecast
 
 
 class Verb(Protocol):
@@ -17,9 +17,7 @@ class Verb(Protocol):
         """Run the job into OUTDIR."""
 
 
-def run_verb(
-    verb: Verb, settings: SequenceSettings, source: Path, outdir: Path, overwrite: bool, dry_run: bool
-) -> int:
+def run_verb(verb: Verb, settings: Any, source: Path, outdir: Path, overwrite: bool, dry_run: bool) -> int:
     """Do the job and write its report; returns the exit code."""
     model = load(settings.model, precision=settings.precision, device=settings.device)
     if dry_run:
@@ -27,15 +25,10 @@ def run_verb(
         print(forecast(model, source, settings))
         return 0
     outcome = verb(model, source, outdir, settings, overwrite)
-    print(_ending(outcome, outdir, _report(outdir)), file=sys.stderr)
+    from chaperonin.report import write_report  # seconds long, and not needed before
+
+    print(_ending(outcome, outdir, write_report(outdir)), file=sys.stderr)
     return outcome.exit_code
-
-
-def _report(outdir: Path) -> Path:
-    from chaperonin.report import write_report
-
-    path = outdir / "report.html"
-    return path if path.exists() else write_report(outdir)
 
 
 def _ending(outcome: Outcome, outdir: Path, report: Path) -> str:

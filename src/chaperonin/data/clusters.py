@@ -75,11 +75,15 @@ def links(sequences: Sequences) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Pairs of sequences with a double hit; a pair may come more than once."""
     owner = np.repeat(np.arange(len(sequences)), sequences.lengths)
     # A hit is a pair of places with the same word. Its diagonal in front, one sort brings double hits together.
-    hits = np.concatenate([((b - a) << _POSITION_BITS) | a for a, b in _hits(_words(sequences, owner), owner)])
+    hits = np.concatenate(
+        [((b - a) << _POSITION_BITS) | a for a, b in _hits(_words(sequences, owner), owner)]
+    )
     hits.sort()
     diagonal, place = hits >> _POSITION_BITS, hits & ((1 << _POSITION_BITS) - 1)
     pairs = []
-    for step in range(1, NEAREST + 1):  # of more than NEAREST hits in a row, one of the next NEAREST is far enough
+    for step in range(
+        1, NEAREST + 1
+    ):  # of more than NEAREST hits in a row, one of the next NEAREST is far enough
         near, far = place[:-step], place[step:]
         is_double = (diagonal[:-step] == diagonal[step:]) & (far - near >= NEAREST) & (far - near <= FARTHEST)
         near, far, shift = near[is_double], far[is_double], diagonal[:-step][is_double]

@@ -4,7 +4,7 @@ What a batch holds follows from the seed and the place alone, so a stream that g
 same batches as one that never stopped.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -65,14 +65,7 @@ class Place(NamedTuple):
 class Stream:
     """Endless batches of crops: every sequence once an epoch, in an order of that epoch's own."""
 
-    def __init__(
-        self,
-        sequences: Sequences,
-        seed: int,
-        window: int,
-        batch_tokens: int,
-        place: Place | Sequence[int] = (),
-    ) -> None:
+    def __init__(self, sequences: Sequences, seed: int, window: int, batch_tokens: int) -> None:
         if not len(sequences):
             raise UsageError("there are no sequences to train on")
         if batch_tokens < window + ENDS:
@@ -85,7 +78,8 @@ class Stream:
         self.window = window
         self.batch_tokens = batch_tokens
         self.lengths = np.minimum(sequences.lengths, window) + ENDS
-        self.place = Place(*place)
+        self._place = Place()
+        self.order = self._order(self._place.epoch)
 
     def __iter__(self) -> "Stream":
         return self
@@ -110,10 +104,12 @@ class Stream:
 
     @place.setter
     def place(self, place: Place) -> None:
-        if not hasattr(self, "_place") or place.epoch != self._place.epoch:
-            generator = np.random.default_rng([self.seed, place.epoch])
-            self.order = generator.permutation(len(self.sequences))
+        if place.epoch != self._place.epoch:
+            self.order = self._order(place.epoch)
         self._place = place
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        return np.random.default_rng([self.seed, epoch]).permutation(len(self.sequences))
 
     def crop(self, epoch: int, number: int) -> NDArray[np.uint8]:
         """The whole sequence, or a window of it at a place that seed, epoch and number decide."""

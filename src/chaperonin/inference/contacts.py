@@ -15,7 +15,7 @@ from chaperonin.errors import InputError
 from chaperonin.inference.files import atomic_file
 from chaperonin.inference.jobs import Job, Outcome
 from chaperonin.inference.sequences import SequenceJob, SequenceSettings, fit, read_source
-from chaperonin.inference.windows import blend_weights, windows
+from chaperonin.inference.windows import WINDOW, blend_weights, windows
 from chaperonin.models.esm.model import ESM
 from chaperonin.protein.sequence import file_names
 
@@ -82,7 +82,7 @@ def contacts_job(
     model: ESM, source: Path, outdir: Path, settings: ContactSettings | None = None, overwrite: bool = False
 ) -> Outcome:
     """Maps into OUTDIR/contacts/ID.npz; resumes after a kill."""
-    return SequenceJob("contacts", settings or ContactSettings(), _compute, _write).run(
+    return SequenceJob("contacts", settings or ContactSettings(), _compute, _write, _result_bytes).run(
         model, source, outdir, overwrite
     )
 
@@ -93,6 +93,10 @@ def _compute(model: ESM, sequences: Sequence[str], budget: int) -> list[dict[str
         {"contacts": contact_map(model, sequence), "sequence": np.frombuffer(sequence.encode(), np.uint8)}
         for sequence in sequences
     ]
+
+
+def _result_bytes(model: ESM, tokens: int) -> int:
+    return 4 * WINDOW * tokens
 
 
 def _write(job: Job, outdir: Path, model: ESM) -> list[Path]:
@@ -106,6 +110,8 @@ def _write(job: Job, outdir: Path, model: ESM) -> list[Path]:
         with atomic_file(path) as temporary, temporary.open("wb") as opened:
             result = job.result(record.unit)
             sequence = np.array(result["sequence"].tobytes().decode())
-            np.savez_compressed(opened, contacts=result["contacts"], sequence=sequence, id=np.array(record.id))
+            np.savez_compressed(
+                opened, contacts=result["contacts"], sequence=sequence, id=np.array(record.id)
+            )
         files.append(path)
     return files

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import h5py
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
+from pyarrow import parquet
 
 from chaperonin.data.batching import make_batch, plan_batches
 from chaperonin.data.sources import Rejected
@@ -125,7 +128,10 @@ def embed_job(
             files.append(_write_hdf5(job, outdir / "embeddings.h5", settings.compression))
         return files
 
-    return SequenceJob("embed", settings, compute, write).run(model, source, outdir, overwrite)
+    def result_bytes(model: ESM, tokens: int) -> int:
+        return 0 if settings.level == "protein" else 4 * model.config.width * tokens
+
+    return SequenceJob("embed", settings, compute, write, result_bytes).run(model, source, outdir, overwrite)
 
 
 def _done(job: Job) -> Iterator[JobRecord]:
@@ -133,9 +139,6 @@ def _done(job: Job) -> Iterator[JobRecord]:
 
 
 def _write_parquet(job: Job, path: Path, width: int) -> Path:
-    import pyarrow as pa
-    from pyarrow import parquet
-
     vector = pa.list_(pa.float32(), width)
     schema = pa.schema([("id", pa.string()), ("length", pa.int32()), ("embedding", vector)])
     with atomic_file(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
@@ -152,7 +155,7 @@ def _write_parquet(job: Job, path: Path, width: int) -> Path:
             rows.clear()
 
         for record in _done(job):
-            rows.append((record.id, record.extra["length"], job.result(record.unit)["protein"]))
+            rows.append((record.id, record.extra["length"], job.result(record.unit, "protein")["protein"]))
             if len(rows) == _ROWS:
                 flush()
         flush()
@@ -161,14 +164,12 @@ def _write_parquet(job: Job, path: Path, width: int) -> Path:
 
 def _write_hdf5(job: Job, path: Path, compression: str) -> Path:
     """One dataset per distinct sequence, named as biotrainer names it; `original_id` is its first record's."""
-    import h5py
-
     packing = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if compression == "gzip" else {}
     with atomic_file(path) as temporary, h5py.File(temporary, "w", libver="latest") as opened:
         for record in _done(job):
             if record.unit not in opened:
                 dataset = opened.create_dataset(
-                    record.unit, data=job.result(record.unit)["residues"], **packing
+                    record.unit, data=job.result(record.unit, "residues")["residues"], **packing
                 )
                 dataset.attrs["original_id"] = record.id
     return path

@@ -27,6 +27,10 @@ from chaperonin.inference.settings import require_same_settings
 from chaperonin.inference.shards import Arrays, Shards
 
 
+FLUSH_BYTES = 64 << 20
+"""Results that are written as one shard."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unit:
     """One computation: its key, what to compute, and its cost in tokens."""
@@ -105,7 +109,7 @@ class Job:
         settings: Mapping[str, Any],
         overwrite: bool = False,
         *,
-        flush_bytes: int = 64 << 20,
+        flush_bytes: int = FLUSH_BYTES,
         flush_seconds: float = 10.0,
     ) -> "Job":
         """Begin a job in OUTDIR, or go on with the one that is there.
@@ -341,7 +345,7 @@ class Job:
                 lines.write(json.dumps(failure, ensure_ascii=False) + "\n")
         outcome = self.tally()
         with self._ledger.transaction():
-            self._ledger.note("files", [path.resolve().as_posix() for path in files])
+            self._ledger.note("files", [_relative(path, self.outdir) for path in files])
             self._ledger.note("outcome", asdict(outcome))
         if files:
             self._shards.remove()
@@ -360,8 +364,7 @@ class Job:
     def _verify(self) -> None:
         """Compute again what is no longer there; remove what was never entered."""
         outcome, files = self._ledger.fact("outcome"), self._ledger.fact("files") or []
-        wanted = [*files, self.outdir / FAILURES]
-        if outcome is not None and all(Path(file).exists() for file in wanted):
+        if outcome is not None and all((self.outdir / file).exists() for file in [*files, FAILURES]):
             if files:
                 self._shards.remove()
             return
@@ -415,6 +418,12 @@ ORDER BY 2
 """
 
 
+def _relative(path: Path, outdir: Path) -> str:
+    """The path as seen from OUTDIR where it is inside, so that the folder may be moved; else the whole path."""
+    path, outdir = path.resolve(), outdir.resolve()
+    return str(path.relative_to(outdir) if path.is_relative_to(outdir) else path)
+
+
 def _remove(outdir: Path) -> None:
     """Remove the files of the job that is in the folder, and nothing else."""
     files: list[str] = []
@@ -427,7 +436,7 @@ def _remove(outdir: Path) -> None:
             files = ledger.fact("files") or []
             ledger.close()
     own = [outdir / name for name in _OWN_FILES]
-    named = [Path(file) for file in files if Path(file).is_relative_to(outdir.resolve())]
+    named = [outdir / file for file in files if not Path(file).is_absolute()]
     for path in (*named, *own):
         if path.is_file():
             path.unlink()

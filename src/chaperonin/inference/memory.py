@@ -1,8 +1,8 @@
 """How much memory a run will need, from shapes alone, and how many tokens a batch may hold.
 
-Closed form per token of a packed batch, at the widest moment of one layer (the others are gone by then):
-feed-forward: input, normed input, inner activation; attention: input, normed input, query|key|value, the turned
-query and key with their temporaries, the attended values. Results leave as fp32.
+Per token of a packed batch, at the widest moment of a layer: its input, the normed input, query, key and value, the
+attended values, a product and its sum with the residual: eight vectors of the model's width. The allocator keeps about
+two more that it could not place again. The feed-forward's inner activation exists for one block of rows only.
 """
 
 import os
@@ -17,20 +17,16 @@ CPU_BATCH_TOKENS = 4096
 GPU_BATCH_TOKENS = 32768
 _SHARE = 0.5
 """Share of the free memory that a batch may take."""
+_VECTORS = 10
+_FEED_FORWARD_ROWS = 1024
+RUNTIME_BYTES = 40_000_000
+"""What the first pass leaves on a CPU for good: compiled kernels, their scratch, thread stacks."""
 
 
-def activation_bytes(config: ESMConfig, tokens: int, longest: int, element_bytes: int = 4) -> int:
+def activation_bytes(config: ESMConfig, tokens: int, element_bytes: int = 4) -> int:
     """Peak of what a forward pass over `tokens` packed tokens holds besides the weights."""
-    width, inner = config.width, config.inner_width
-    feed_forward = 2 * width + inner
-    attention = 9 * width
-    results = 2 * width  # the last norm's output and its copy on the host
-    return tokens * element_bytes * (max(feed_forward, attention) + results)
-
-
-def contact_bytes(config: ESMConfig, length: int) -> int:
-    """What the contact head adds for one sequence: two running sums, and four maps of one head."""
-    return 6 * 4 * (length + 2) ** 2
+    inner = min(tokens, _FEED_FORWARD_ROWS) * (config.inner_width + config.width)
+    return element_bytes * (tokens * _VECTORS * config.width + inner)
 
 
 def batch_tokens(model: ESM, asked: int | None) -> int:
@@ -39,7 +35,7 @@ def batch_tokens(model: ESM, asked: int | None) -> int:
         return asked
     device = next(model.parameters()).device
     usual = GPU_BATCH_TOKENS if device.type == "cuda" else CPU_BATCH_TOKENS
-    per_token = activation_bytes(model.config, 1, 1)
+    per_token = activation_bytes(model.config, 1)
     return max(1024, min(usual, int(_SHARE * free_bytes(device)) // per_token))
 
 
@@ -56,16 +52,16 @@ def resident_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def predicted_peak_bytes(model: ESM, tokens: int, longest: int, kept_bytes: int = 0) -> int:
+def predicted_peak_bytes(model: ESM, tokens: int, kept_bytes: int = 0) -> int:
     """Peak of a run of batches of `tokens` tokens: on a GPU its tensors, else the whole process.
 
     kept_bytes: results that wait to be written.
     """
     parameter = next(model.parameters())
-    activations = activation_bytes(model.config, tokens, longest, parameter.element_size())
+    activations = activation_bytes(model.config, tokens, parameter.element_size())
     if parameter.device.type == "cuda":
         return torch.cuda.memory_allocated(parameter.device) + activations
-    return resident_bytes() + activations + kept_bytes
+    return resident_bytes() + RUNTIME_BYTES + activations + kept_bytes
 
 
 def _available_bytes() -> int:

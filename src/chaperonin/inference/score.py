@@ -123,11 +123,11 @@ def open_input(source: Path, settings: ScoreSettings) -> ScoreInput:
 
 def forecast(model: ESM, source: Path, settings: ScoreSettings) -> str:
     """What a run would take: passes, tokens, memory, and time from a short measurement on this machine."""
-    entries = Entries()
+    entries = Entries(longest=_longest(model))
     found = open_input(source, settings)
     found.enter(entries)
     budget = batch_tokens(model, settings.batch_tokens)
-    peak = predicted_peak_bytes(model, min(budget, entries.cost.tokens), WINDOW_TOKENS)
+    peak = predicted_peak_bytes(model, min(budget, entries.cost.tokens))
     seconds = entries.cost.tokens / tokens_per_second(model)
     return (
         f"# {_describe(entries, found)}\n"
@@ -144,10 +144,9 @@ def score(
     """
     with TemporaryDirectory(prefix="chaperonin-score-") as folder:
         if isinstance(source, Mapping):
-            path = Path(folder) / "proteins.fasta"
-            path.write_text(
-                "".join(f">{id}\n{sequence}\n" for id, sequence in source.items()), encoding="utf-8"
-            )
+            path = Path(folder) / "proteins.csv"
+            with path.open("w", encoding="utf-8", newline="") as table:
+                csv.writer(table).writerows([("id", "sequence"), *source.items()])
             source = path
         outdir = Path(folder) / "scores"
         outcome = score_job(model, Path(source), outdir, settings)
@@ -181,9 +180,9 @@ def score_job(
             return job.outcome
         if not job.planned:
             with provenance.stage("read"):
-                _plan(job, found)
+                _plan(job, found, _longest(model))
         budget = batch_tokens(model, settings.batch_tokens)
-        predicted = predicted_peak_bytes(model, min(budget, job.totals.tokens), WINDOW_TOKENS)
+        predicted = predicted_peak_bytes(model, min(budget, job.totals.tokens))
         log.info("batches of %s tokens, predicted peak %.2f GB", f"{budget:,}", predicted / 1e9)
         with provenance.stage("compute"):
             run_units(job, lambda units: log_probabilities(model, units), budget, Progress(), stage="score")
@@ -218,9 +217,14 @@ def _identity(origin: Origin, found: ScoreInput) -> dict[str, Any]:
     }
 
 
-def _plan(job: Job, found: ScoreInput) -> None:
+def _longest(model: ESM) -> int | None:
+    """Residues that fit into learned positions: 1,022; rotary ones have no end."""
+    return WINDOW_TOKENS - 2 if model.config.positions == "learned" else None
+
+
+def _plan(job: Job, found: ScoreInput, longest: int | None) -> None:
     with job.planning() as plan:
-        entries = Entries(plan)
+        entries = Entries(plan, longest)
         found.enter(entries)
     log.info("%s", _describe(entries, found))
     for error in entries.failures[:3]:
@@ -228,7 +232,7 @@ def _plan(job: Job, found: ScoreInput) -> None:
 
 
 def _describe(entries: Entries, found: ScoreInput) -> str:
-    noun = "variants" if found.tables else "proteins"
+    noun = ("variant" if found.tables else "protein") + "s" * (entries.records != 1)
     unusable = f" ({len(entries.failures):,} of them cannot be used)" if entries.failures else ""
     return f"{entries.records:,} {noun}{unusable}: {entries.cost}"
 

@@ -1,7 +1,8 @@
 """From log-probabilities to scores.csv: one line for each variant that has a score, in the order of the input."""
 
 import csv
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from array import array
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -15,6 +16,7 @@ from chaperonin.inference.files import atomic_file
 from chaperonin.inference.jobs import Job, JobRecord
 from chaperonin.inference.score_compute import COLUMN
 from chaperonin.inference.score_input import VariantFile, VariantRow
+from chaperonin.inference.score_plan import is_plain
 from chaperonin.inference.score_survey import MARGINALS, Tables, Unreadable, pseudo_likelihood_keys, scanned
 from chaperonin.inference.score_windows import window_weights
 from chaperonin.protein.substitution import blosum62_score
@@ -36,52 +38,56 @@ class Results:
         self._job = job
         self._official = official
         self._weights = window_weights(official)
-        # Rows of a table come position by position and have one wild type: what was just read is asked for again.
-        self._blended = lru_cache(maxsize=4096)(self._blend)
+        # Rows of a table share positions and wild types: what was just read is asked for again.
+        self._group = lru_cache(maxsize=4096)(self._read)
+        self._windows = lru_cache(maxsize=64)(self._blend)
         self._likelihood = lru_cache(maxsize=1024)(self._sum)
 
-    def marginal(
-        self, substitutions: Iterable[Substitution], positions: Iterable[int], keys: Sequence[str]
-    ) -> float:
-        """Sum over substitutions of log p(new residue) - log p(wild-type residue)."""
-        score = 0.0
-        for substitution, position in zip(substitutions, positions, strict=True):
-            row = self._position(position, keys)
-            score += row[COLUMN[substitution.mutant]] - row[COLUMN[substitution.wild_type]]
-        return float(score)
+    def positions(self, keys: Sequence[str]) -> dict[int, Position]:
+        """Values of all positions that some passes of one protein have read."""
+        if len(keys) == 1:
+            return self._group(keys[0])
+        if keys and is_plain(keys[0]):
+            return self._windows(tuple(keys))
+        return {position: row for key in keys for position, row in self._group(key).items()}
 
     def pseudo_log_likelihood(self, sequence: str, protocol: str) -> float:
         """Sum over positions of log p(own residue)."""
         return self._likelihood(sequence, protocol)
 
-    def _position(self, position: int, keys: Sequence[str]) -> Position:
-        for group in [keys] if keys[0].startswith("plain") else [(key,) for key in keys]:
-            rows = self._blended(tuple(group))
-            if position in rows:
-                return rows[position]
-        raise KeyError(f"no pass of {list(keys)} has read position {position}")
-
     def _sum(self, sequence: str, protocol: str) -> float:
         keys = pseudo_likelihood_keys(sequence, protocol, self._official)
-        if protocol == "indel":
+        if len(keys) > 1 and is_plain(keys[0]):
             return float(sum(self._blend(tuple(keys)).values()))
         return float(sum(self._job.result(key)["log_probabilities"].sum(dtype=np.float64) for key in keys))
 
+    def _read(self, key: str) -> dict[int, Position]:
+        result = self._job.result(key)
+        values = result["log_probabilities"].astype(np.float64)
+        return dict(zip(result["positions"].tolist(), values, strict=True))
+
     def _blend(self, keys: tuple[str, ...]) -> dict[int, Position]:
-        """Values by position; where windows overlap, their weighted mean."""
-        results = [self._job.result(key) for key in keys]
-        if len(results) == 1:
-            values = results[0]["log_probabilities"].astype(np.float64)
-            return dict(zip(results[0]["positions"].tolist(), values, strict=True))
+        """Weighted mean of each position over the windows that see it."""
         sums: dict[int, Position] = {}
         weights: dict[int, float] = {}
-        for result in results:
-            own = self._weights[result["positions"] + 1 - result["start"]]
-            values = result["log_probabilities"].astype(np.float64)
-            for position, weight, value in zip(result["positions"].tolist(), own, values, strict=True):
-                sums[position] = sums.get(position, 0.0) + weight * value
+        for key in keys:
+            start = int(self._job.result(key)["start"])
+            for position, values in self._read(key).items():
+                weight = self._weights[position + 1 - start]
+                sums[position] = sums.get(position, 0.0) + weight * values
                 weights[position] = weights.get(position, 0.0) + weight
-        return {position: value / weights[position] for position, value in sums.items()}
+        return {position: values / weights[position] for position, values in sums.items()}
+
+
+def marginal(
+    rows: Mapping[int, Position], substitutions: Iterable[Substitution], positions: Iterable[int]
+) -> float:
+    """Sum over substitutions of log p(new residue) - log p(wild-type residue)."""
+    score = 0.0
+    for substitution, position in zip(substitutions, positions, strict=True):
+        row = rows[position]
+        score += row[COLUMN[substitution.mutant]] - row[COLUMN[substitution.wild_type]]
+    return float(score)
 
 
 @dataclass
@@ -89,12 +95,12 @@ class AssayScores:
     """Scores of one table beside what was measured."""
 
     name: str
-    measured: list[float] = field(default_factory=list)
-    predicted: list[float] = field(default_factory=list)
-    binary: list[float] = field(default_factory=list)
+    measured: "array[float]" = field(default_factory=lambda: array("d"))
+    predicted: "array[float]" = field(default_factory=lambda: array("d"))
+    binary: "array[float]" = field(default_factory=lambda: array("d"))
     """NaN where the table does not say."""
-    depths: list[int] = field(default_factory=list)
-    blosum62: list[float] = field(default_factory=list)
+    depths: "array[int]" = field(default_factory=lambda: array("l"))
+    blosum62: "array[float]" = field(default_factory=lambda: array("d"))
     """NaN for insertions and deletions."""
     unmeasured: int = 0
 
@@ -159,16 +165,10 @@ def write_scan(job: Job, source: Path, official: bool, path: Path) -> None:
         for protein, record in zip(scanned(source), job.records(), strict=True):
             if record.failed or not isinstance(protein, Record):
                 continue
-            for substitution, score in scan_scores(results, protein.sequence, record.units):
+            rows = results.positions(record.units)
+            for substitution in saturation(protein.sequence):
+                score = marginal(rows, [substitution], [substitution.position - 1])
                 lines.writerow([csv_cell(protein.id), str(substitution), _number(score)])
-
-
-def scan_scores(
-    results: Results, sequence: str, keys: Sequence[str], first: int = 1
-) -> Iterator[tuple[Substitution, float]]:
-    """Every single substitution of a protein and its score."""
-    for substitution in saturation(sequence, first):
-        yield substitution, results.marginal([substitution], [substitution.position - first], keys)
 
 
 def _scores(
@@ -178,7 +178,7 @@ def _scores(
     protocol = record.extra["protocol"]
     if protocol in MARGINALS:
         positions = indices(row.variant, row.wild_type, first)
-        return results.marginal(row.variant, positions, record.units), float("nan")
+        return marginal(results.positions(record.units), row.variant, positions), float("nan")
     likelihood = results.pseudo_log_likelihood(row.mutated, protocol)
     # ProteinGym's script leaves the wild type out: the same order, another zero.
     wild_type = 0.0 if official else results.pseudo_log_likelihood(row.wild_type, protocol)

@@ -19,6 +19,9 @@ UNIT_TOKENS = 4096
 """Masked passes of one protein are computed in groups of about so many tokens: the grain of resuming."""
 
 
+_PLAIN = "plain:"
+
+
 @dataclass(frozen=True)
 class Work:
     """Passes over one protein that are computed and kept together."""
@@ -80,7 +83,12 @@ def plain_work(sequence: str, positions: Iterable[int] | None = None, read: Read
         if inside:
             payload = {"sequence": sequence, "positions": inside, "masked": False, "read": read}
             payload |= {"start": start, "stop": stop}
-            yield Work(f"plain:{read}:{digest(sequence)}:{start}", payload, 1, stop - start)
+            yield Work(f"{_PLAIN}{read}:{digest(sequence)}:{start}", payload, 1, stop - start)
+
+
+def is_plain(key: str) -> bool:
+    """Whether the key names a pass without a mask, whose window others may overlap."""
+    return key.startswith(_PLAIN)
 
 
 def pseudo_likelihood_work(sequence: str, official: bool = False) -> Iterator[Work]:

@@ -1,6 +1,7 @@
 """From input to plan: which records there are, which passes each of them needs, and what they cost."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,8 +42,10 @@ Tables = Sequence[VariantFile | Unreadable]
 class Entries:
     """Takes records and work as they are found, counts them, and enters them in a job's plan if there is one."""
 
-    def __init__(self, plan: Plan | None = None) -> None:
+    def __init__(self, plan: Plan | None = None, longest: int | None = None) -> None:
+        """`longest` is the most residues that the model can take in one pass; None is no limit."""
         self._plan = plan
+        self.longest = longest
         self._keys: set[str] = set()
         self.cost = TokenPlan()
         self.records = 0
@@ -115,6 +118,8 @@ def enter_tables(tables: Tables, protocol: Protocol, official: bool, entries: En
                     key for index in indices(row.variant, row.wild_type, table.first) for key in found[index]
                 ]
                 entries.record(row.id, needed, {"protocol": survey.protocol}, row.where)
+            elif official and entries.longest is not None and len(row.mutated) > entries.longest:
+                entries.failure(row.id, _too_long(row, entries.longest))
             else:
                 needed = entries.work(_sequence_work(row, survey.protocol, official))
                 entries.cost += official_cost(survey.protocol, row.mutated)
@@ -129,13 +134,17 @@ def enter_scan(source: Path, protocol: Protocol, entries: Entries) -> None:
             where="--protocol",
             advice="Scan with masked-marginal or wt-marginal, or bring a table of the variants you need.",
         )
+    notes: Counter[str] = Counter()
     for record in read_records(source):
         if isinstance(record, Rejected):
             entries.failure(record.id, record.error)
             continue
+        notes.update(note.partition(":")[0] for note in record.notes)
         entries.cost += official_cost(protocol, record.sequence)
         keys = entries.work(_marginal_work(record.sequence, range(len(record.sequence)), protocol))
         entries.record(record.id, keys, {"protocol": protocol}, record.where)
+    for note, count in notes.most_common():
+        log.info("%d proteins: %s", count, note)
 
 
 def scanned(source: Path) -> Iterable[Record | Rejected]:
@@ -196,6 +205,14 @@ def _marginal_keys(
         for position in work.payload["positions"]:
             needed[position].append(work.key)
     return needed
+
+
+def _too_long(row: VariantRow, longest: int) -> InputError:
+    return InputError(
+        f"{len(row.mutated):,} residues; ProteinGym's script takes them in one pass, this model at most {longest:,}",
+        where=row.where,
+        advice="Leave --compat official out: then long proteins are scored in windows.",
+    )
 
 
 def _sequence_work(row: VariantRow, protocol: Protocol, official: bool) -> list[Work]:

@@ -15,7 +15,7 @@ from chaperonin.config import as_dict
 from chaperonin.data.batching import make_batch
 from chaperonin.data.sources import Record, Rejected, fingerprint, read_records
 from chaperonin.errors import InputError
-from chaperonin.inference.jobs import Job, Outcome
+from chaperonin.inference.jobs import FLUSH_BYTES, Job, Outcome
 from chaperonin.inference.load import BUNDLED, Precision, origin_of
 from chaperonin.inference.memory import batch_tokens, predicted_peak_bytes
 from chaperonin.inference.progress import Progress
@@ -95,6 +95,8 @@ class SequenceJob:
     """Model, sequences and token budget → one dict of arrays per sequence."""
     write: Callable[[Job, Path, ESM], list[Path]]
     """Job, OUTDIR and model → the final files, all in place."""
+    result_bytes: Callable[[ESM, int], int]
+    """Model and tokens → size of the results of so many tokens, for the prediction of memory."""
 
     def run(self, model: ESM, source: Path, outdir: Path, overwrite: bool = False) -> Outcome:
         """Do the job, or go on with it; every record ends as a result or in failures.jsonl."""
@@ -116,7 +118,9 @@ class SequenceJob:
             if not job.planned:
                 with provenance.stage("read"):
                     self._plan(job, source)
-            predicted = predicted_peak_bytes(model, min(budget, job.totals.tokens), WINDOW)
+            predicted = predicted_peak_bytes(
+                model, min(budget, job.totals.tokens), self.kept_bytes(model, job.totals.tokens)
+            )
             log.info("%s", _announce(job, budget, predicted))
             with provenance.stage("compute"):
                 run_units(job, self._units(model, budget), budget, Progress(), stage=self.verb)
@@ -127,6 +131,10 @@ class SequenceJob:
                 provenance.write(outdir, records=counts, tokens=job.totals.tokens, predicted_bytes=predicted)
             )
             return job.finish(files)
+
+    def kept_bytes(self, model: ESM, tokens: int) -> int:
+        """Results that wait to be written: until a shard is full, and once more while it is written."""
+        return 2 * min(FLUSH_BYTES, self.result_bytes(model, tokens))
 
     def _plan(self, job: Job, source: Path) -> None:
         notes: Counter[str] = Counter()
@@ -167,7 +175,7 @@ def forecast(model: ESM, source: Path, settings: SequenceSettings) -> str:
             failed += 1
     tokens = sum(distinct.values())
     budget = batch_tokens(model, settings.batch_tokens)
-    peak = predicted_peak_bytes(model, min(budget, tokens), WINDOW)
+    peak = predicted_peak_bytes(model, min(budget, tokens))
     seconds = tokens / tokens_per_second(model)
     return (
         f"# {len(distinct):,} distinct sequences, {failed:,} records that would fail, {tokens:,} tokens\n"

@@ -50,4 +50,5 @@ def blend(parts: Sequence[NDArray[np.float32]], spans: Sequence[Window], length:
         own = blend_weights(span, length)
         total[span.start : span.stop] += part * own[:, None]
         weight[span.start : span.stop] += own
-    return total / weight[:, None]
+    total /= weight[:, None]
+    return total

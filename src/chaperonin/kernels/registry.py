@@ -81,7 +81,9 @@ def use(**kernels: str) -> Iterator[None]:
     """Ask for bodies by name: `with use(attention="reference"): …`."""
     for operation, name in kernels.items():
         if operation not in OPERATIONS:
-            raise UnavailableError(f"no operation {operation!r}", advice=f"There are: {', '.join(OPERATIONS)}.")
+            raise UnavailableError(
+                f"no operation {operation!r}", advice=f"There are: {', '.join(OPERATIONS)}."
+            )
         if name not in OPERATIONS[operation].bodies:
             raise UnavailableError(
                 f"{operation} has no kernel {name!r}",

@@ -1,5 +1,6 @@
 """The offline report of a job: figures, and one self-contained page that shows them."""
 
+from chaperonin.report.contact_section import write_contact_pictures
 from chaperonin.report.figures import (
     contact_map,
     embedding_projection,
@@ -19,5 +20,6 @@ __all__ = [
     "score_histogram",
     "score_scatter",
     "variant_heat_map",
+    "write_contact_pictures",
     "write_report",
 ]

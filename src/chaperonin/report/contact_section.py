@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chaperonin.report.blocks import Heading, Illustration, Paragraph, Part, Section, Table
-from chaperonin.report.figures import LONGEST_SIDE, contact_map
+from chaperonin.report.figures import LONGEST_SIDE, contact_map, save_contact_picture
 from chaperonin.report.sampling import evenly
-from chaperonin.report.style import as_svg
+from chaperonin.report.style import as_svg, drawable
 from chaperonin.report.wording import count
 from chaperonin.shapes import Float
 
@@ -33,12 +33,22 @@ def contact_section(outdir: Path) -> Section | None:
             )
         )
     for number, path in enumerate(paths[:MOST_SHOWN], start=1):
-        with np.load(path, allow_pickle=False) as file:
-            probabilities = np.asarray(file["contacts"], dtype=np.float32)
-            sequence = str(file["sequence"]) if "sequence" in file else ""
-            name = str(file["id"]) if "id" in file else path.stem
-        parts += _protein(number, name, sequence, probabilities)
+        parts += _protein(number, *_read(path))
     return Section("contacts", "Maps", parts, _READING)
+
+
+def write_contact_pictures(outdir: Path) -> list[Path]:
+    """Beside each contacts/ID.npz its picture ID.png, where there is none that is as new; returns the new ones."""
+    written = []
+    for path in _paths(outdir):
+        picture = path.with_suffix(".png")
+        if picture.is_file() and picture.stat().st_mtime_ns >= path.stat().st_mtime_ns:
+            continue
+        name, _, probabilities = _read(path)
+        residues = count(len(probabilities), "residue")
+        save_contact_picture(picture, probabilities, f"{drawable(name, 40)} · {residues}")
+        written.append(picture)
+    return written
 
 
 def read_lengths(outdir: Path) -> NDArray[np.int64]:
@@ -55,16 +65,34 @@ def read_lengths(outdir: Path) -> NDArray[np.int64]:
 def long_range_contacts(
     probabilities: Float[np.ndarray, "residues residues"],
 ) -> list[tuple[int, int, float]]:
-    """Pairs (i, j, probability), residues from 1, at least 24 apart: the strongest L/5, strongest first."""
-    first, second = np.triu_indices(len(probabilities), LONG_RANGE)
-    values = probabilities[first, second]
+    """Pairs (i, j, probability), residues from 1, at least 24 apart: the strongest L/5, strongest first.
+
+    Pairs without a probability (NaN) are no candidates; of equal ones the first in reading order is stronger.
+    """
     wanted = max(1, len(probabilities) // 5)
-    strongest = np.argsort(-values, kind="stable")[:wanted]
-    return [(int(first[n]) + 1, int(second[n]) + 1, float(values[n])) for n in strongest]
+    values, pairs = np.empty(0, dtype=probabilities.dtype), np.empty((0, 2), dtype=np.int64)
+    for i in range(len(probabilities) - LONG_RANGE):  # by rows: all pairs of a long protein would not fit
+        row = probabilities[i, i + LONG_RANGE :]
+        least = values[-1] if len(values) == wanted else -np.inf
+        better = np.flatnonzero(row > least)
+        values = np.concatenate([values, row[better]])
+        new = np.stack([np.full(len(better), i), better + i + LONG_RANGE], axis=1)
+        pairs = np.concatenate([pairs, new])
+        strongest = np.argsort(-values, kind="stable")[:wanted]
+        values, pairs = values[strongest], pairs[strongest]
+    return [(int(i) + 1, int(j) + 1, float(value)) for (i, j), value in zip(pairs, values, strict=True)]
 
 
 def _paths(outdir: Path) -> list[Path]:
     return sorted((outdir / FOLDER).glob("*.npz"))
+
+
+def _read(path: Path) -> tuple[str, str, np.ndarray]:
+    """Name, sequence and probabilities."""
+    with np.load(path, allow_pickle=False) as file:
+        name = str(file["id"]) if "id" in file else path.stem
+        sequence = str(file["sequence"]) if "sequence" in file else ""
+        return name, sequence, np.asarray(file["contacts"], dtype=np.float32)
 
 
 def _protein(number: int, name: str, sequence: str, probabilities: np.ndarray) -> list[Part]:
@@ -81,7 +109,7 @@ def _protein(number: int, name: str, sequence: str, probabilities: np.ndarray) -
         Illustration(as_svg(contact_map(probabilities), f"contacts-{number}", description), caption),
     ]
     if not contacts:
-        parts.append(Paragraph(f"No pair of residues is {LONG_RANGE} or more apart."))
+        parts.append(Paragraph(f"No pair of residues {LONG_RANGE} or more apart has a probability."))
         return parts
     mean = sum(probability for *_, probability in contacts) / len(contacts)
     rows = [

@@ -16,6 +16,7 @@ from chaperonin.report.style import (
     BLUE,
     HAIRLINE,
     INK,
+    MISSING,
     MUTED,
     SEQUENTIAL,
     Picture,
@@ -25,8 +26,8 @@ from chaperonin.report.style import (
 )
 from chaperonin.shapes import Float, Int
 
-LONGEST_SIDE = 400
-"""A contact map with more residues is drawn by the strongest contact of each square of residues."""
+LONGEST_SIDE, _LONGEST_SIDE_SAVED = 400, 900
+"""Cells along the side of a contact map, in the page and in a picture of its own."""
 
 _LENGTH_COLOURS = "viridis_r"
 
@@ -38,7 +39,7 @@ MOST_VECTOR_POINTS = 400
 def length_histogram(lengths: Int[np.ndarray, "records"]) -> Picture:
     """How long the sequences are, in residues; logarithmic where they differ twentyfold. Median marked."""
     figure = Picture(460, 250)
-    axes = figure.panel(54, 26, 390, 184)
+    axes = figure.panel(68, 26, 378, 184)
     shortest, longest = int(lengths.min()), int(lengths.max())
     if longest >= 20 * max(shortest, 1):
         edges = np.geomspace(max(shortest, 1), longest + 1, 31)
@@ -110,16 +111,22 @@ def embedding_projection(
 
 
 @house_style()
-def contact_map(probabilities: Float[np.ndarray, "residues residues"], title: str = "") -> Picture:
-    """Probability of contact of every pair of residues: square, 0 … 1, residues counted from 1."""
+def contact_map(
+    probabilities: Float[np.ndarray, "residues residues"], title: str = "", longest_side: int = LONGEST_SIDE
+) -> Picture:
+    """Probability of contact of every pair of residues: square, 0 … 1, residues counted from 1.
+
+    NaN, a pair without a probability, is grey. More residues than `longest_side` are drawn by the strongest
+    contact of each square of residues.
+    """
     length = len(probabilities)
     figure = Picture(460, 408 if title else 386)
     top = 34 if title else 12
     axes = figure.panel(54, top, 332, 332)
     edge = length + 0.5
     image = axes.imshow(
-        enlarged(strongest_in_blocks(probabilities, LONGEST_SIDE), LONGEST_SIDE),
-        cmap=SEQUENTIAL,
+        enlarged(strongest_in_blocks(probabilities, longest_side), longest_side),
+        cmap=SEQUENTIAL.with_extremes(bad=MISSING),
         vmin=0,
         vmax=1,
         extent=(0.5, edge, edge, 0.5),
@@ -142,18 +149,21 @@ def save_contact_picture(
     path: Path, probabilities: Float[np.ndarray, "residues residues"], title: str
 ) -> None:
     """The contact map as a PNG: the same input gives the same bytes."""
-    save_png(path, contact_map(probabilities, title))
+    save_png(path, contact_map(probabilities, title, _LONGEST_SIDE_SAVED))
 
 
 def strongest_in_blocks(
     values: Float[np.ndarray, "rows columns"], longest: int
 ) -> Float[np.ndarray, "fewer_rows fewer_columns"]:
-    """The matrix itself, or the maximum of each square block where it is longer than `longest`."""
+    """The matrix itself, or the maximum of each square block where it is longer than `longest`.
+
+    NaN counts only where a block has nothing else.
+    """
     block = -(-len(values) // longest)
     if block <= 1:
         return values
     starts = np.arange(0, len(values), block)
-    return np.maximum.reduceat(np.maximum.reduceat(values, starts, axis=0), starts, axis=1)
+    return np.fmax.reduceat(np.fmax.reduceat(values, starts, axis=0), starts, axis=1)
 
 
 def enlarged(
@@ -177,7 +187,7 @@ class Curve:
 def learning_curves(curves: Sequence[Curve], quantity: str) -> Picture:
     """Up to three curves over the optimiser's steps; each is named where it ends."""
     figure = Picture(460, 262)
-    axes = figure.panel(62, 18, 384, 204)
+    axes = figure.panel(68, 18, 378, 204)
     for curve, colour in zip(curves, (BLUE, AMBER, MUTED), strict=False):
         few = len(curve.steps) <= 60
         axes.plot(

@@ -36,7 +36,7 @@ def summary(run: Mapping[str, object], failed: int) -> list[Fact]:
         )
     facts.append(Fact("failed", count(failed), "why: see Failures" if failed else "none"))
     if unique is not None:
-        facts.append(Fact("distinct", count(int(unique)), "computed once each"))
+        facts.append(Fact("computations", count(int(unique)), "equal ones only once"))
     seconds = _total_seconds(run)
     tokens = number(run, "tokens")
     if tokens is not None:

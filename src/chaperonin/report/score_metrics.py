@@ -8,7 +8,7 @@ from chaperonin.report.wording import count, measure
 _MOST_ROWS = 300
 _BASELINES = "baselines"
 _TITLES = {"spearman": "Spearman", "ndcg": "NDCG", "auc": "AUC", "mcc": "MCC"}
-_NAMES = ("target", "assay", "DMS_id", "id", "name")
+_NAMES = ("Model_name", "target", "assay", "DMS_id", "id", "name")
 
 
 def metric_tables(metrics: Mapping[str, object]) -> list[Table]:
@@ -27,9 +27,9 @@ def metric_tables(metrics: Mapping[str, object]) -> list[Table]:
         elif isinstance(value, Mapping) and value and all(_is_number(figure) for figure in value.values()):
             models[str(key)] = value
         else:
-            rows = dict(_named_rows(value))
-            if rows:
-                tables.append(_by_row(str(key), rows))
+            tables += [_by_row(title, rows) for title, rows in _row_groups(str(key), value)]
+    if own:  # of one row they are the averages
+        tables = [table for table in tables if len(table.rows) > 1]
     if models:
         tables.insert(0, _by_model(models))
     return tables
@@ -51,11 +51,29 @@ def spearman(metrics: Mapping[str, object], target: str, only_target: bool) -> f
     return found
 
 
+def only_assay(metrics: Mapping[str, object]) -> str:
+    """Name of the assay when the file is about one, otherwise empty."""
+    names = [name for name, _ in _named_rows(metrics.get("assays"))]
+    return names[0] if len(names) == 1 else ""
+
+
 def _spearman_in(figures: Mapping[str, object]) -> float | None:
     for key, value in figures.items():
         if str(key).casefold() in ("spearman", "spearmanr", "rho") and isinstance(value, int | float):
             return float(value)
     return None
+
+
+def _row_groups(key: str, value: object) -> Iterator[tuple[str, dict[str, Mapping[str, object]]]]:
+    """Tables in a value: its own rows, or those of each list in it."""
+    rows = dict(_named_rows(value))
+    if rows:
+        yield key, rows
+    if isinstance(value, Mapping):
+        for inner, entries in value.items():
+            inner_rows = dict(_named_rows(entries)) if isinstance(entries, list) else {}
+            if inner_rows:
+                yield f"{key}: {inner}", inner_rows
 
 
 def _named_rows(value: object) -> Iterator[tuple[str, Mapping[str, object]]]:
@@ -82,7 +100,7 @@ def _flat(figures: Mapping[str, object], before: str = "") -> Iterator[tuple[str
 
 def _by_model(models: Mapping[str, Mapping[str, object]]) -> Table:
     names = list(dict.fromkeys(str(key) for figures in models.values() for key in figures))
-    rows = [(_title(name), *(measure(figures.get(name)) for figures in models.values())) for name in names]
+    rows = [(_title(name), *(_figure(figures.get(name)) for figures in models.values())) for name in names]
     return Table(
         "Metrics", ("metric", *models), rows, frozenset(range(1, len(models) + 1)), wide=len(models) > 3
     )
@@ -91,7 +109,7 @@ def _by_model(models: Mapping[str, Mapping[str, object]]) -> Table:
 def _by_row(title: str, rows: Mapping[str, Mapping[str, object]]) -> Table:
     columns = list(dict.fromkeys(key for figures in rows.values() for key in figures))
     shown = [
-        (name, *(measure(figures.get(column)) for column in columns))
+        (name, *(_figure(figures.get(column)) for column in columns))
         for name, figures in list(rows.items())[:_MOST_ROWS]
     ]
     rest = len(rows) - len(shown)
@@ -99,14 +117,20 @@ def _by_row(title: str, rows: Mapping[str, Mapping[str, object]]) -> Table:
     numeric = frozenset(
         number
         for number, column in enumerate(columns, start=1)
-        if all(column not in figures or _is_number(figures[column]) for figures in rows.values())
+        if all(figures.get(column) is None or _is_number(figures[column]) for figures in rows.values())
     )
-    caption = title.replace("_", " ").capitalize()
+    caption = title.replace("_", " ")
+    caption = caption[:1].upper() + caption[1:]
     return Table(caption, ("name", *map(_title, columns)), shown, numeric, note, wide=len(columns) > 3)
 
 
 def _title(key: str) -> str:
     return _TITLES.get(key.casefold(), key.replace("_", " "))
+
+
+def _figure(value: object) -> str:
+    """Metrics have three decimals, as ProteinGym prints them."""
+    return f"{value:.3f}" if isinstance(value, float) else measure(value)
 
 
 def _is_number(value: object) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 
 from chaperonin.report.blocks import Heading, Illustration, Paragraph, Part, Section, Table
 from chaperonin.report.files import read_mapping
-from chaperonin.report.score_metrics import metric_tables, spearman
+from chaperonin.report.score_metrics import metric_tables, only_assay, spearman
 from chaperonin.report.score_table import Cells, Scores, Target, Variant, read_scores
 from chaperonin.report.style import as_svg
 from chaperonin.report.variant_figures import position_means, score_histogram, score_scatter, variant_heat_map
@@ -28,6 +28,8 @@ def score_section(outdir: Path) -> tuple[Section | None, Scores]:
     path = outdir / FILE
     scores = read_scores(path) if path.is_file() else Scores()
     metrics = read_mapping(outdir / METRICS_FILE)
+    if list(scores.targets) == [""]:
+        scores.targets[""].name = only_assay(metrics)
     parts = _overview(scores, metric_tables(metrics))
     positions = 0
     for number, target in enumerate(scores.targets.values(), start=1):
@@ -75,7 +77,7 @@ def _target(number: int, target: Target, cells: Cells, rho: float | None, detail
     detail = count(target.variants, "variant")
     if rho is not None:
         detail += f" · Spearman {rho:.3f}"
-    parts: list[Part] = [Heading(target.name or "Variants", detail)]
+    parts: list[Part] = [Heading(target.name or "All variants", detail)]
     if cells.sequence:
         parts.append(_heat_map(number, target, cells, detailed))
     if len(target.measured.items) > 1:

@@ -22,6 +22,7 @@ MOST_POINTS = 3_000
 _MOST_SCORES = 200_000
 _MOST_SCORES_EACH = 20_000
 _LAST_POSITION = 50_000  # a larger number in a mutant is not believed
+_SCAN_HEADER = ["id", "mutant", "score"]
 _PEEKED_ROWS = 1_000
 _LONGEST_FIELD = 2**24
 _MUTATION = re.compile(r"([A-Z])(\d{1,6})([A-Z])")
@@ -123,8 +124,9 @@ class Scores:
     scores: Thinned[float] = field(default_factory=lambda: Thinned(_MOST_SCORES))
     variants_by_target: dict[str, int] = field(default_factory=dict)
     """Number of variants of every target, shown or not."""
+    last_mutants: dict[str, str] = field(default_factory=dict)
     lengths: dict[str, int] = field(default_factory=dict)
-    """Length of the sequence of each target, where a row shows it."""
+    """Length of the sequence of each target, where the file shows it."""
 
     @property
     def target_count(self) -> int:
@@ -146,6 +148,9 @@ def read_scores(path: Path) -> Scores:
         target_column = _target_column(where, peeked)
         for row in chain(peeked, rows):
             _add_row(result, row, where, target_column)
+    if header == _SCAN_HEADER:  # position by position to the last residue
+        matches = {name: _MUTATION.fullmatch(mutant) for name, mutant in result.last_mutants.items()}
+        result.lengths = {name: int(match[2]) for name, match in matches.items() if match}
     return result
 
 
@@ -187,12 +192,12 @@ def _add_row(result: Scores, row: list[str], where: dict[str, int], target_colum
     if sequence:
         result.lengths.setdefault(name, len(sequence))
     result.variants_by_target[name] = result.variants_by_target.get(name, 0) + 1
+    mutant = result.last_mutants[name] = cell("mutant")
     target = result.targets.get(name)
     if target is None:
         if len(result.targets) >= MOST_TARGETS:
             return
         target = result.targets[name] = Target(name)
-    mutant = cell("mutant")
     label = mutant or (cell("id") if target_column != where.get("id") else "") or shortened(sequence, 32)
     target.add(Variant(shortened(label, 60), score, _finite(cell("DMS_score"))), mutant, sequence)
 

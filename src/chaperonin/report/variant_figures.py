@@ -189,7 +189,7 @@ def position_means(scores: Float[np.ndarray, "positions 20"]) -> Float[np.ndarra
 def score_histogram(scores: Float[np.ndarray, "variants"]) -> Picture:
     """How the scores are distributed; 0, the wild type, is marked."""
     figure = Picture(460, 260)
-    axes = figure.panel(54, 26, 390, 194)
+    axes = figure.panel(68, 26, 378, 194)
     bins = int(np.clip(np.sqrt(len(scores)), 8, 60))
     counts, edges = np.histogram(scores, bins)
     axes.stairs(counts, edges, fill=True, color=BLUE)

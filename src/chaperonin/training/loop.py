@@ -19,8 +19,8 @@ from chaperonin.data.stream import Place, Stream
 from chaperonin.errors import UsageError
 from chaperonin.tasks.task import Batch, Task
 from chaperonin.training import state
+from chaperonin.training.device import Precision, autocast_dtype
 from chaperonin.training.optimizer import OptimizerSettings, build_optimizers, set_rate
-from chaperonin.training.precision import Precision, autocast_dtype
 from chaperonin.training.schedule import Schedule
 from chaperonin.training.tracking import Tracker, perplexity
 
@@ -69,6 +69,12 @@ class Outcome:
     best_loss: float
     seconds: float
     """Time in this process, without what ran before a resume."""
+
+    def __str__(self) -> str:
+        text = f"{self.step:,} steps, {self.tokens:,} tokens"
+        if self.best_step:
+            text += f"; best loss on the hold-out {self.best_loss:.4f} after step {self.best_step:,}"
+        return text
 
 
 @dataclass
@@ -164,9 +170,13 @@ class Training(Generic[Batch]):
         settings, done = self.settings, self.progress
         is_last = done.step == settings.steps
         keeps = done.step % settings.checkpoint_every == 0 or is_last
-        if done.step % settings.log_every == 0 or keeps:  # before a checkpoint always, so that sums begin anew after it
+        if (
+            done.step % settings.log_every == 0 or keeps
+        ):  # before a checkpoint always, so that sums begin anew after it
             rate = settings.schedule.rate(done.step - 1, settings.steps)
-            tracker.write("train", done.step, tokens=done.tokens, **meter.take(done.tokens), learning_rate=rate)
+            tracker.write(
+                "train", done.step, tokens=done.tokens, **meter.take(done.tokens), learning_rate=rate
+            )
         if self.holdout and (done.step % settings.evaluate_every == 0 or is_last):
             self.evaluate_and_keep(tracker)
         if keeps or self.is_over:
@@ -182,7 +192,8 @@ class Training(Generic[Batch]):
             if values["loss"] < done.best_loss:
                 done.best_step, done.best_loss, done.worse = done.step, values["loss"], 0
                 state.save(
-                    {"model": self.model.state_dict(), "step": done.step}, self.folder / state.FOLDER / state.BEST
+                    {"model": self.model.state_dict(), "step": done.step},
+                    self.folder / state.FOLDER / state.BEST,
                 )
             else:
                 done.worse += 1
@@ -201,7 +212,11 @@ class Training(Generic[Batch]):
             _add(sums, {"loss": loss, **metrics})
             targets += batch.targets
         values = {name: float(total) / max(1, targets) for name, total in sums.items()}
-        return {"loss": values.pop("loss"), "perplexity": perplexity(float(sums["loss"]) / max(1, targets)), **values}
+        return {
+            "loss": values.pop("loss"),
+            "perplexity": perplexity(float(sums["loss"]) / max(1, targets)),
+            **values,
+        }
 
     def autocast(self) -> AbstractContextManager[Any]:
         """bf16 products, or nothing."""
@@ -234,8 +249,8 @@ class Training(Generic[Batch]):
             raise UsageError(
                 f"this run was begun with other settings: {', '.join(changed)}",
                 where=str(path),
-                advice="Give the settings it began with, or another folder. Of steps and schedule, what is still to come "
-                "may change; so may what is only about logs, evaluations and checkpoints.",
+                advice="Give the settings it began with, or another folder. Steps and schedule may change in what is "
+                "still to come, and so may all that is only about logs, evaluations and checkpoints.",
             )
         state.restore(stored, self.model, self.optimizers)
         self.stream.place = Place(*stored["place"])
@@ -245,14 +260,19 @@ class Training(Generic[Batch]):
     def take_best(self) -> None:
         """Give the model the weights that were best on the hold-out, or without one the average, if there is any."""
         if self.progress.best_step:
-            self.model.load_state_dict(state.load(self.folder / state.FOLDER / state.BEST, self.device)["model"])
+            self.model.load_state_dict(
+                state.load(self.folder / state.FOLDER / state.BEST, self.device)["model"]
+            )
         elif self.average is not None:
             self.model.load_state_dict(self.average.weights)
 
     def past_rates(self) -> list[float]:
         """Learning rates at some of the steps so far."""
         done = self.progress.step
-        return [self.settings.schedule.rate(step, self.settings.steps) for step in range(0, done, max(1, done // 64))]
+        return [
+            self.settings.schedule.rate(step, self.settings.steps)
+            for step in range(0, done, max(1, done // 64))
+        ]
 
 
 def train(

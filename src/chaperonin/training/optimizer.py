@@ -32,10 +32,15 @@ def build_optimizers(model: nn.Module, settings: OptimizerSettings) -> list[Opti
     ]
     rest = [parameter for name, parameter in trained.items() if name not in inside]
     groups = [
-        {"params": [parameter for parameter in rest if parameter.ndim >= 2], "weight_decay": settings.weight_decay},
+        {
+            "params": [parameter for parameter in rest if parameter.ndim >= 2],
+            "weight_decay": settings.weight_decay,
+        },
         {"params": [parameter for parameter in rest if parameter.ndim < 2], "weight_decay": 0.0},
     ]
-    optimizers: list[Optimizer] = [AdamW([group for group in groups if group["params"]], betas=settings.betas, fused=True)]
+    optimizers: list[Optimizer] = [
+        AdamW([group for group in groups if group["params"]], betas=settings.betas, fused=True)
+    ]
     if inside:
         matrices = [trained[name] for name in inside]
         # This scaling makes a step as large as AdamW's, so that both share one learning rate (Liu et al. 2025).

@@ -17,11 +17,15 @@ from chaperonin.errors import UsageError
 from chaperonin.models.esm import ESM, ESMConfig
 from chaperonin.models.esm.weights import LAYOUT
 from chaperonin.tasks.masked_language import MaskedLanguage
-from chaperonin.training.loop import LoopSettings, Outcome, Training, train
+from chaperonin.training.contacts import calibrate_contacts
+from chaperonin.training.initial import look_at_neighbours
+from chaperonin.training.loop import LoopSettings, Outcome, train
 from chaperonin.weights.pretrained import save_folder
 
 MODEL_FOLDER = "model"
 """Where in a run's folder the trained model lies, as `load` opens it."""
+
+_CONTACT_SEQUENCES = 100
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,9 @@ class Pretraining:
 
     model: ESMConfig = field(default_factory=ESMConfig)
     """Shape of the model."""
+    neighbour_layers: int = 0
+    """First layers whose heads begin by looking at the residues around: head 1 at the next, head 2 at the one before,
+    head 3 at the next but one … 0 begins without, as published; with little data, it is found late."""
     data: DataSettings = field(default_factory=DataSettings)
     """What is learned from."""
     training: LoopSettings = field(default_factory=LoopSettings)
@@ -80,8 +87,16 @@ def pretrain(settings: Pretraining, corpus: Corpus, folder: Path, device: torch.
         folder,
         identity(settings, corpus),
     )
+    calibrate_contacts(model, contact_sequences(corpus, settings.data), settings.neighbour_layers)
     save_folder(LAYOUT, model, folder / MODEL_FOLDER)
     return outcome
+
+
+def contact_sequences(corpus: Corpus, data: DataSettings) -> list[NDArray[np.uint8]]:
+    """What the scale of the contact head is taken from: some training sequences, cut to one window each."""
+    return [
+        corpus.sequences[int(number)][: data.window] for number in corpus.parts.training[:_CONTACT_SEQUENCES]
+    ]
 
 
 def read_corpus(settings: Pretraining) -> Corpus:
@@ -105,6 +120,7 @@ def new_model(settings: Pretraining, device: torch.device) -> ESM:
     generator = torch.Generator().manual_seed(settings.training.seed)
     model = ESM(settings.model)
     model.initialise(generator)
+    look_at_neighbours(model, settings.neighbour_layers)
     assert model.contact is not None
     model.contact.requires_grad_(False)
     return model.to(device)
@@ -135,41 +151,10 @@ def identity(settings: Pretraining, corpus: Corpus) -> dict[str, object]:
     plain = as_dict(settings)
     return {
         **{f"model.{name}": value for name, value in plain["model"].items()},
+        "neighbour_layers": settings.neighbour_layers,
         **{f"data.{name}": plain["data"][name] for name in ("window", "batch_tokens", "holdout_share")},
         "the sequences": corpus.sha256,
     }
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """What a run will take."""
-
-    parameters: int
-    tokens: int
-    """All that will go through the model."""
-    epochs: float
-    memory_bytes: int
-    """Weights, gradients, optimizer and one batch; on a CPU also what the process holds already."""
-    seconds: float
-    """At the speed of a few steps on this machine."""
-
-
-def forecast(settings: Pretraining, corpus: Corpus, device: torch.device, held_bytes: int) -> Forecast:
-    """Predict from two steps that are thrown away."""
-    model = new_model(settings, device)
-    training = Training(model, MaskedLanguage(), training_stream(corpus, settings), [], settings.training)
-    crop_tokens = training.stream.lengths.sum()
-    seconds = [training.timed_step() for _ in range(3)][1:]
-    tokens = round(training.progress.tokens / training.progress.step * settings.training.steps)
-    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    state_bytes = training.optimizer_bytes() + 2 * 4 * trained
-    return Forecast(
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        tokens=tokens,
-        epochs=tokens / float(crop_tokens),
-        memory_bytes=held_bytes + state_bytes + training.batch_bytes(),
-        seconds=settings.training.steps * sum(seconds) / len(seconds),
-    )
 
 
 def _inputs(pattern: str) -> list[Path]:

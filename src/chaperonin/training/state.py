@@ -55,7 +55,7 @@ def checkpoint_path(folder: Path, step: int) -> Path:
 
 
 def save(state: dict[str, Any], path: Path) -> None:
-    """Write a checkpoint: to a temporary name, synced, renamed, and the folder synced, so that it is whole or absent."""
+    """Write a checkpoint, whole or not at all: to a temporary name, synced, renamed, and the folder synced."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.part")
     with partial.open("wb") as file:

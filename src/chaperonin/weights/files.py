@@ -3,14 +3,23 @@
 import json
 import os
 from collections.abc import Iterator, Mapping
+from io import RawIOBase
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from chaperonin.errors import WeightsError
+from chaperonin.weights.headers import data_start, read_header
+
+DTYPES = {
+    "BOOL": torch.bool, "U8": torch.uint8, "I8": torch.int8, "I16": torch.int16, "I32": torch.int32, "I64": torch.int64,
+    "F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64,
+    "U16": torch.uint16, "U32": torch.uint32, "U64": torch.uint64,
+    "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2,
+}  # fmt: skip
+"""The format's types → PyTorch's."""
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -38,7 +47,9 @@ def weight_files(folder: Path) -> list[Path]:
         try:
             names = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()
         except (UnicodeDecodeError, json.JSONDecodeError, KeyError, AttributeError) as error:
-            raise WeightsError("the index is damaged", where=str(folder / INDEX), advice="Fetch it again.") from error
+            raise WeightsError(
+                "the index is damaged", where=str(folder / INDEX), advice="Fetch it again."
+            ) from error
         files = [folder / name for name in dict.fromkeys(names)]
         absent = [path.name for path in files if path.parent != folder or not path.is_file()]
         if absent:
@@ -50,22 +61,40 @@ def weight_files(folder: Path) -> list[Path]:
         return files
     if (folder / SINGLE).is_file():
         return [folder / SINGLE]
-    pickled = sorted(path.name for path in folder.glob("*.bin")) + sorted(path.name for path in folder.glob("*.pt"))
-    advice = f"Run `chaperonin weights convert {folder} OUT` once." if pickled else "Give a folder that holds one."
+    pickled = sorted(path.name for path in folder.glob("*.bin")) + sorted(
+        path.name for path in folder.glob("*.pt")
+    )
+    advice = (
+        f"Run `chaperonin weights convert {folder} OUT` once." if pickled else "Give a folder that holds one."
+    )
     raise WeightsError(f"no {SINGLE}", where=str(folder), advice=advice)
 
 
-def tensors(files: list[Path], device: torch.device | str = "cpu") -> Iterator[tuple[str, Tensor]]:
-    """Every tensor of the files, one at a time, so that a reader never holds more than it keeps."""
+def tensors(files: list[Path]) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor of the files, one at a time, each in memory of its own.
+
+    The library's reader maps the file instead: pages that it read would count as this process's memory until the last
+    tensor of the file is gone, which doubles the peak of whoever changes the weights as they come.
+    """
     for path in files:
-        try:
-            with safe_open(path, framework="pt", device=str(device)) as opened:
-                for name in opened.keys():  # noqa: SIM118  (not a dict)
-                    yield name, opened.get_tensor(name)
-        except (SafetensorError, OSError) as error:
-            raise WeightsError(
-                f"not a whole safetensors file ({error})", where=str(path), advice="Fetch the file again."
-            ) from error
+        with path.open("rb", buffering=0) as opened:
+            first = data_start(opened)
+            for name, entry in read_header(path).items():
+                tensor = torch.empty(entry.shape, dtype=DTYPES[entry.dtype])
+                if tensor.numel():
+                    opened.seek(first + entry.start)
+                    _fill(opened, tensor)
+                yield name, tensor
+
+
+def _fill(opened: RawIOBase, tensor: Tensor) -> None:
+    """Read exactly the tensor's bytes; a file that ends before has changed since its header was checked."""
+    rest = memoryview(tensor.view(-1).view(torch.uint8).numpy().data)
+    while rest:
+        count = opened.readinto(rest)
+        if not count:
+            raise WeightsError("the file became shorter while it was read", advice="Fetch the file again.")
+        rest = rest[count:]
 
 
 def write_tensors(folder: Path, named: Mapping[str, Tensor]) -> None:

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from io import RawIOBase
 from pathlib import Path
 
 from chaperonin.errors import WeightsError
@@ -45,6 +46,12 @@ def read_header(path: Path) -> dict[str, Entry]:
         raise _damaged(path, f"the header is not one of safetensors ({error!r})") from error
     _check_places(entries, room - length, path)
     return entries
+
+
+def data_start(opened: RawIOBase) -> int:
+    """Byte of an open file at which its tensors begin."""
+    opened.seek(0)
+    return _LENGTH_BYTES + int.from_bytes(opened.read(_LENGTH_BYTES) or b"", "little")
 
 
 def count_parameters(paths: Iterable[Path]) -> int:

@@ -42,13 +42,11 @@ def load_folder(layout: Layout, folder: Path, device: torch.device | str = "cpu"
     The model is built without memory and takes the tensors as they come: the peak is one copy.
     """
     config = layout.read_config(read_config(folder), str(folder))
-    named = dict(tensors(weight_files(folder), device))
+    named = dict(tensors(weight_files(folder)))
     return assemble(layout, config, named, "huggingface", str(folder)).to(device).eval()
 
 
-def assemble(
-    layout: Layout, config: Any, named: Mapping[str, Tensor], origin: str, where: str
-) -> nn.Module:
+def assemble(layout: Layout, config: Any, named: Mapping[str, Tensor], origin: str, where: str) -> nn.Module:
     """Model of a configuration from the tensors of a checkpoint of the given origin."""
     with torch.device("meta"), _NoInitialisation():
         model = layout.build(config)
@@ -68,7 +66,11 @@ class _NoInitialisation(TorchFunctionMode):
     """Leave new tensors as they are: on the meta device drawing numbers would load PyTorch's compiler, seconds long."""
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         if getattr(func, "__module__", None) == "torch.nn.init":
             return args[0] if args else (kwargs or {})["tensor"]
@@ -80,7 +82,9 @@ def save_folder(layout: Layout, model: nn.Module, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     parameters = {name: tensor.detach().cpu() for name, tensor in model.named_parameters()}
     config = layout.write_config(model.config)
-    dtypes = {tensor.dtype for name, tensor in parameters.items() if name not in layout.defaults(model.config)}
+    dtypes = {
+        tensor.dtype for name, tensor in parameters.items() if name not in layout.defaults(model.config)
+    }
     config["dtype"] = config["torch_dtype"] = str(dtypes.pop() if len(dtypes) == 1 else torch.float32)[6:]
     write_tensors(folder, layout.tables["huggingface"].write(parameters))
     partial = folder / ".config.json.part"

@@ -94,7 +94,9 @@ class Table:
                 unknown.append(name)
                 continue
             target, rule = found
-            if isinstance(rule, Drop) or (isinstance(rule, Rename) and rule.is_spare and target not in wanted):
+            if isinstance(rule, Drop) or (
+                isinstance(rule, Rename) and rule.is_spare and target not in wanted
+            ):
                 continue
             _place(ours, target, theirs[name], name, where, compare=not isinstance(rule, Rename))
         self._check(ours, wanted, unknown, where)

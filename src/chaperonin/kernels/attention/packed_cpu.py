@@ -36,5 +36,5 @@ def attention(query: Tensor, key: Tensor, value: Tensor, segments: Segments, sca
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, count: int, scale: float) -> Tensor:
     """Attention of `count` equally long segments, `[count, length, heads, head_dim]`."""
-    dense = [stream.unflatten(0, (count, -1)).transpose(1, 2) for stream in (query, key, value)]
-    return scaled_dot_product_attention(*dense, scale=scale).transpose(1, 2)
+    q, k, v = (stream.unflatten(0, (count, -1)).transpose(1, 2) for stream in (query, key, value))
+    return scaled_dot_product_attention(q, k, v, scale=scale).transpose(1, 2)

@@ -20,11 +20,12 @@ def supports(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scal
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scale: float) -> Tensor:
-    """softmax(scale · query keyᵀ) value, per segment and head."""
+    """softmax(scale · query keyᵀ) value, per segment and head; the softmax in fp32 at least."""
+    exact = torch.promote_types(query.dtype, torch.float32)
     attended = []
     for start, length in zip(segments.starts, segments.lengths, strict=True):
         own = slice(start, start + length)
         scores = torch.einsum("qhd,khd->hqk", query[own], key[own]) * scale
-        weights = scores.float().softmax(dim=-1).to(value.dtype)
+        weights = scores.softmax(dim=-1, dtype=exact).to(value.dtype)
         attended.append(torch.einsum("hqk,khd->qhd", weights, value[own]))
     return torch.cat(attended)

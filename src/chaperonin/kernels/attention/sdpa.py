@@ -28,9 +28,9 @@ def attention(query: Tensor, key: Tensor, value: Tensor, segments: Segments, sca
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, run: tuple[int, int, int], scale: float) -> Tensor:
     start, count, length = run
-    dense = [
+    q, k, v = (
         stream[start : start + count * length].unflatten(0, (count, length)).transpose(1, 2)
         for stream in (query, key, value)
-    ]
-    attended = scaled_dot_product_attention(*dense, scale=scale)
+    )
+    attended = scaled_dot_product_attention(q, k, v, scale=scale)
     return attended.transpose(1, 2).flatten(0, 1)

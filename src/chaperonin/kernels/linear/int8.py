@@ -100,7 +100,19 @@ def _block(x: Tensor, weight: Int8Weight, bias: Tensor | None, activation: Activ
     """Round the rows, multiply integers, scale back. Each line is one pass over a block in the cache."""
     rounded, scale, low = quantize_rows(x)
     product = torch.ops.onednn.qlinear_pointwise(
-        rounded, 1.0, 0, weight.packed, weight.scales, weight.zeros, None, 1.0, 0, torch.float32, "none", [], ""
+        rounded,
+        1.0,
+        0,
+        weight.packed,
+        weight.scales,
+        weight.zeros,
+        None,
+        1.0,
+        0,
+        torch.float32,
+        "none",
+        [],
+        "",
     )
     product.mul_(scale).addcmul_(low, weight.sums)
     if bias is not None:

@@ -5,7 +5,7 @@ batch lie one after the other in one stream of tokens, each with its own `<cls>`
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -72,9 +72,7 @@ class ESM(nn.Module):
             frequencies = inverse_frequencies(config.head_dim)
             self.rotary_frequencies = nn.Parameter(frequencies, requires_grad=False)
 
-    def forward(
-        self, tokens: Int[Tensor, "tokens"], segments: Segments
-    ) -> Float[Tensor, "tokens width"]:
+    def forward(self, tokens: Int[Tensor, "tokens"], segments: Segments) -> Float[Tensor, "tokens width"]:
         """Representation of every token after the last norm, `<cls>` and `<eos>` included."""
         x = self.embedding(tokens, segments)
         rotation = self.rotation(segments, x)
@@ -103,7 +101,7 @@ class ESM(nn.Module):
         x = self.embedding(tokens, segments)
         rotation = self.rotation(segments, x)
         sums = self.contact.start(segments, x)
-        for number, layer in enumerate(self.layers):
+        for number, layer in enumerate(cast("list[Layer]", self.layers)):
             query, key, value = layer.attention.heads(layer.attention_norm(x), rotation)
             attended = self.contact.observe(sums, number, query, key, value, segments)
             x = layer.finish(x, attended)
@@ -203,9 +201,7 @@ class Attention(nn.Module):
     def heads(self, x: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor, Tensor]:
         """Query (scaled), key and value as `[tokens, heads, head_dim]`, turned by position."""
         # The number of heads is read from the tensor: a tensor-parallel rank owns only some of them.
-        query, key, value = (
-            product.unflatten(-1, (-1, self.head_dim)) for product in self.project(x)
-        )
+        query, key, value = (product.unflatten(-1, (-1, self.head_dim)) for product in self.project(x))
         query = query * self.head_dim**-0.5
         if rotation is not None:
             query, key = rotate(query, *rotation), rotate(key, *rotation)

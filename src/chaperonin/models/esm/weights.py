@@ -91,9 +91,13 @@ FAIR_ESM = Table(
 
 def config_from_huggingface(config: Mapping[str, Any], where: str) -> ESMConfig:
     """Shape of the model that a Hugging Face `config.json` describes."""
-    positions = {"rotary": "rotary", "absolute": "learned"}.get(config.get("position_embedding_type", "absolute"))
+    positions = {"rotary": "rotary", "absolute": "learned"}.get(
+        config.get("position_embedding_type", "absolute")
+    )
     if positions is None:
-        raise WeightsError(f"position_embedding_type {config['position_embedding_type']!r} is no ESM", where=where)
+        raise WeightsError(
+            f"position_embedding_type {config['position_embedding_type']!r} is no ESM", where=where
+        )
     if config.get("is_folding_model") or config.get("vocab_size", len(ESM_ALPHABET)) != len(ESM_ALPHABET):
         raise WeightsError("this is an ESMFold or another vocabulary, not an ESM-1b or ESM-2", where=where)
     try:
@@ -140,6 +144,7 @@ def config_to_huggingface(config: ESMConfig) -> dict[str, Any]:
         "use_cache": True,
         "rope_theta": 10000.0,
     }
+
 
 LAYOUT = Layout(
     build=ESM,

@@ -1,10 +1,11 @@
-"""In which numbers a model is trained on a device."""
+"""Where a model is trained, and in which numbers."""
 
 from typing import Literal
 
 import torch
 
 from chaperonin.adapt.precision import require_bf16
+from chaperonin.errors import UsageError
 from chaperonin.kernels.hardware import lacks_bf16
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -23,3 +24,16 @@ def autocast_dtype(precision: Precision, device: torch.device) -> torch.dtype | 
     if precision == "bf16":
         require_bf16(device)
     return torch.bfloat16 if precision != "fp32" and native_bf16(device) else None
+
+
+def training_device(name: str) -> torch.device:
+    """The device of this name; `auto` is the first GPU, or the CPU where there is none."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"device {name!r} is unknown", advice="Write cpu, cuda or cuda:1.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError("device cuda was asked for and there is none", advice="Write cpu or auto.")
+    return device

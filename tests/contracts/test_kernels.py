@@ -1,0 +1,168 @@
+"""Every body of every operation equals its reference, or says why it cannot run here.
+
+The suite walks the registry: a new body is tested by being registered. What an operation's arguments look like
+stands once, in CASES.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from chaperonin.errors import UnavailableError
+from chaperonin.kernels import attention, linear, registry
+from chaperonin.kernels.linear import int8, onednn
+from chaperonin.kernels.registry import OPERATIONS, Body, Operation
+from chaperonin.kernels.segments import Segments
+
+DEVICES = [
+    pytest.param(torch.device("cpu"), id="cpu"),
+    pytest.param(torch.device("cuda"), id="cuda", marks=pytest.mark.gpu),
+]
+BODIES = [
+    pytest.param(operation, body, id=f"{operation.name}-{body.name}")
+    for operation in OPERATIONS.values()
+    for body in operation.bodies.values()
+]
+LENGTHS = [(1,), (2,), (3, 1), (7, 7, 7), (1, 2, 1, 33), (129, 64, 64, 5), (257, 1)]
+HEADS = [(1, 8), (4, 16), (20, 24), (3, 64)]
+ROWS = [(1, 8, 8), (5, 33, 17), (257, 64, 192), (300, 480, 96), (1025, 24, 40)]
+"""(rows, inputs, outputs): sizes that blocks divide and sizes that none does."""
+
+TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-5, torch.bfloat16: 3e-2, torch.float16: 4e-3}
+"""Relative to the largest value of the reference: a few roundings of the dtype, sums in another order."""
+INT8_TOLERANCE = 3e-2
+"""Two roundings to 1/255 of a row's and 1/127 of a channel's range."""
+
+Case = tuple[tuple[Any, ...], tuple[Any, ...]]
+"""Arguments of a body, and those of the reference."""
+
+
+def attention_cases(body: Body, device: torch.device, dtype: torch.dtype) -> Iterator[Case]:
+    for lengths in LENGTHS:
+        for heads, head_dim in HEADS:
+            segments = Segments(lengths)
+            streams = [
+                random_tensor(segments.total, heads, head_dim, device=device, dtype=dtype) for _ in range(3)
+            ]
+            arguments = (*streams, segments, head_dim**-0.5)
+            yield arguments, arguments
+
+
+def linear_cases(body: Body, device: torch.device, dtype: torch.dtype) -> Iterator[Case]:
+    for rows, inputs, outputs in ROWS:
+        x = random_tensor(rows, inputs, device=device, dtype=dtype)
+        weight = random_tensor(outputs, inputs, device=device, dtype=dtype) / inputs**0.5
+        bias = random_tensor(outputs, device=device, dtype=dtype)
+        residual = random_tensor(rows, outputs, device=device, dtype=dtype)
+        for options in ((None, None, None), (bias, None, None), (bias, "gelu", None), (bias, None, residual)):
+            yield (x, PREPARE.get(body.name, plain)(weight), *options), (x, weight, *options)
+
+
+def plain(weight: Tensor) -> Tensor:
+    return weight
+
+
+PREPARE: dict[str, Callable[[Tensor], Any]] = {"onednn": onednn.prepare, "int8": int8.prepare}
+CASES: dict[str, Callable[[Body, torch.device, torch.dtype], Iterator[Case]]] = {
+    "attention": attention_cases,
+    "linear": linear_cases,
+}
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=lambda dtype: str(dtype)[6:])
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("operation", "body"), BODIES)
+def test_a_body_equals_the_reference_or_refuses(
+    operation: Operation, body: Body, device: torch.device, dtype: torch.dtype
+) -> None:
+    reference = operation.bodies["reference"]
+    require(device)
+    if missing := body.lacks():
+        with (
+            pytest.raises(UnavailableError, match="cannot run here"),
+            registry.use(**{operation.name: body.name}),
+        ):
+            pass
+        pytest.skip(f"{body.name}: {missing}")
+    for ours, theirs in CASES[operation.name](body, device, dtype):
+        with torch.inference_mode():
+            if not body.supports(*ours):
+                with pytest.raises(UnavailableError), registry.use(**{operation.name: body.name}):
+                    operation(*ours)
+                continue
+            with registry.use(**{operation.name: body.name}):
+                result = operation(*ours)
+            expected = reference.run(*theirs)
+        assert result.shape == expected.shape and result.dtype == expected.dtype
+        tolerance = INT8_TOLERANCE if body.name == "int8" else TOLERANCE[dtype]
+        assert relative_difference(result, expected) < tolerance
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("operation", "body"), BODIES)
+def test_gradients_equal_the_reference_or_are_refused(
+    operation: Operation, body: Body, device: torch.device
+) -> None:
+    require(device)
+    if missing := body.lacks():
+        pytest.skip(f"{body.name}: {missing}")
+    dtype = torch.bfloat16 if body.name == "packed_cuda" else torch.float32
+    for ours, theirs in CASES[operation.name](body, device, dtype):
+        # What a prepared body got as weight is no tensor; the input alone asks for a gradient then.
+        leaves = [tensor for tensor in (*ours, *theirs) if isinstance(tensor, Tensor)]
+        for leaf in leaves:
+            leaf.requires_grad_()
+        if not body.supports(*ours):
+            with pytest.raises(UnavailableError), registry.use(**{operation.name: body.name}):
+                operation(*ours)
+            continue
+        shared = [tensor for tensor in ours if isinstance(tensor, Tensor)]
+        result = body.run(*ours)
+        expected = operation.bodies["reference"].run(*theirs)
+        direction = torch.randn_like(expected)
+        own = torch.autograd.grad(result, shared, direction)
+        right = torch.autograd.grad(expected, shared, direction)
+        for gradient, wanted in zip(own, right, strict=True):
+            # Fewer digits than forward: fused attention recomputes its weights with a faster exponential.
+            assert relative_difference(gradient, wanted) < 10 * TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize(("operation", "body"), BODIES)
+def test_a_body_can_be_asked_for_by_name(operation: Operation, body: Body) -> None:
+    if missing := body.lacks():
+        pytest.skip(f"{body.name}: {missing}")
+    device = torch.device("cuda" if "cuda" in body.name else "cpu")
+    dtype = torch.bfloat16 if "cuda" in body.name else torch.float32
+    ours, _ = next(CASES[operation.name](body, device, dtype))
+    with torch.inference_mode(), registry.use(**{operation.name: body.name}):
+        assert operation.choose(*ours).name == body.name
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=lambda operation: operation.name)
+def test_the_reference_takes_what_every_other_body_takes_and_comes_last(operation: Operation) -> None:
+    assert operation.order[-1] == "reference"
+    assert set(operation.order) == set(operation.bodies)
+    assert operation.bodies["reference"].lacks() == ""
+
+
+def test_every_operation_has_cases() -> None:
+    assert set(CASES) == set(OPERATIONS)
+    assert attention.operation.name in OPERATIONS and linear.operation.name in OPERATIONS
+
+
+def require(device: torch.device) -> None:
+    if device.type == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+
+
+def random_tensor(*shape: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    generator = torch.Generator().manual_seed(sum(shape))
+    return torch.randn(shape, generator=generator, dtype=torch.float64).to(device, dtype)
+
+
+def relative_difference(result: Tensor, expected: Tensor) -> float:
+    difference = (result.double() - expected.double()).abs().max()
+    return float(difference / expected.double().abs().max().clamp_min(1e-2))
