@@ -95,13 +95,17 @@ def perplexity(setting: Setting) -> Figures:
     }
 
 
-def _counts(sequences: Sequences, letters: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _counts(
+    sequences: Sequences, letters: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Counts of residues, and of residues between two neighbours `[left, residue, right]`, one added to each."""
     size = _BOUNDARY + 1
     # Two boundaries between sequences keep the last residue of one from being a neighbour of the next.
     stream = np.insert(letters[sequences.residues], np.repeat(sequences.offsets, 1), _BOUNDARY)
     triples = (stream[:-2] * size + stream[1:-1]) * size + stream[2:]
-    triple = np.bincount(triples, minlength=size**3).reshape(size, size, size)[:, :_BOUNDARY].astype(float) + 1
+    triple = (
+        np.bincount(triples, minlength=size**3).reshape(size, size, size)[:, :_BOUNDARY].astype(float) + 1
+    )
     single = np.bincount(stream, minlength=size)[:_BOUNDARY].astype(float) + 1
     return single, triple
 
@@ -146,7 +150,9 @@ def variants(setting: Setting) -> Figures:
         measured = np.array([float(row["DMS_score"]) for row in rows])
         scored = {row["mutant"]: float(row["score"]) for row in score(setting.model, file, settings).rows}
         ours.append(spearman(measured, np.array([scored[row["mutant"]] for row in rows])))
-        theirs.append(spearman(measured, np.array([blosum62_score(parse_variant(row["mutant"])) for row in rows])))
+        theirs.append(
+            spearman(measured, np.array([blosum62_score(parse_variant(row["mutant"])) for row in rows]))
+        )
         print(f"{number:>3}/{len(files)} {file.name:<50} {ours[-1]:6.3f} {theirs[-1]:6.3f}", file=sys.stderr)
     return {
         "assays": len(files),
@@ -163,7 +169,9 @@ def membrane(setting: Setting) -> Figures:
     folds = np.array([int(row["fold"]) for row in rows])
     texts = [row["sequence"] for row in rows]
     embedded = np.stack([own.mean(axis=0) for own in represent(setting.model, texts, _TOKENS)])
-    composition = np.array([[text.count(residue) / len(text) for residue in STANDARD_RESIDUES] for text in texts])
+    composition = np.array(
+        [[text.count(residue) / len(text) for residue in STANDARD_RESIDUES] for text in texts]
+    )
     return {
         "proteins": len(rows),
         "accuracy, model": _probe(embedded, labels, folds),
@@ -188,7 +196,9 @@ ROWS: dict[str, Callable[[Setting], Figures]] = {
 
 def main(arguments: list[str]) -> int:
     """Measure and print; `--json` writes the figures too."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--model", default=BUNDLED)
     parser.add_argument("--config", type=Path, default=Path("configs/esm2-tiny.yaml"))
@@ -200,7 +210,11 @@ def main(arguments: list[str]) -> int:
     for name in options.rows.split(","):
         figures[name] = ROWS[name](setting)
         for what, value in figures[name].items():
-            print(f"{name:<12} {what:<36} {value:>12,.4f}" if value % 1 else f"{name:<12} {what:<36} {value:>12,.0f}")
+            print(
+                f"{name:<12} {what:<36} {value:>12,.4f}"
+                if value % 1
+                else f"{name:<12} {what:<36} {value:>12,.0f}"
+            )
     if options.json is not None:
         options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     return 0

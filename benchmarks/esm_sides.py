@@ -38,13 +38,15 @@ def write_random_model(folder: Path, shape: Shape, seed: int = 0) -> None:
     save_folder(LAYOUT, model, folder)
 
 
-def embed_ours(folder: str, precision: str, sequences: list[str], token_budget: int) -> Callable[[], Vectors]:
-    """Mean vectors of sequences, as `chaperonin embed` computes them: packed batches by token budget."""
+def embed_ours(folder: str, precision: str, sequences: list[str]) -> Callable[[], Vectors]:
+    """Mean vectors of sequences, as `chaperonin embed` computes them: packed batches by its own token budget."""
     from chaperonin.inference.embed import represent
     from chaperonin.inference.load import load
+    from chaperonin.inference.memory import batch_tokens
 
     model = load(folder, precision=precision, device="cpu")  # type: ignore[arg-type]
-    return lambda: np.stack([own.mean(axis=0) for own in represent(model, sequences, token_budget)])
+    budget = batch_tokens(model, None)
+    return lambda: np.stack([own.mean(axis=0) for own in represent(model, sequences, budget)])
 
 
 def embed_theirs(folder: str, sequences: list[str], batch: int) -> Callable[[], Vectors]:

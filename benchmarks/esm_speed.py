@@ -21,8 +21,6 @@ BATCH = 8
 """Sequences of a padded batch."""
 TOKENS = 1024
 """Tokens of a call in the rows of equal lengths: 8 × 128, 2 × 512."""
-TOKEN_BUDGET = 4096
-"""Tokens of a packed batch, what `chaperonin embed` takes on a CPU."""
 
 
 def mixed_lengths(setting: Setting) -> list[Row]:
@@ -136,7 +134,7 @@ def _equal_sequences(setting: Setting, length: int) -> list[str]:
 
 
 def _ours(setting: Setting, shape: Shape, precision: str, sequences: list[str]) -> Side:
-    arguments = {"precision": precision, "sequences": sequences, "token_budget": TOKEN_BUDGET}
+    arguments = {"precision": precision, "sequences": sequences}
     return Side(embed_ours, {"folder": setting.model(shape), **arguments})
 
 

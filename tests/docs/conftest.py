@@ -28,3 +28,26 @@ def published_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         model.initialise()
         home = cache / f"models--{name.replace('/', '--')}"
         save_folder(LAYOUT, model, home / "snapshots" / PUBLISHED[name].commit)
+
+
+UBIQUITIN = "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYNIQKESTLHLVLRLRGG"
+
+
+@pytest.fixture
+def proteingym(tmp_path: Path) -> None:
+    """A folder laid out as ProteinGym's download, with two made-up assays of one protein."""
+    assays = tmp_path / "ProteinGym/DMS_ProteinGym_substitutions"
+    assays.mkdir(parents=True)
+    header = "DMS_id,UniProt_ID,taxon,target_seq,region_mutated,MSA_Neff_L_category,coarse_selection_type"
+    rows = []
+    for number, kind in enumerate(("Stability", "Activity")):
+        name = f"UBIQ_MADE_UP_{number}"
+        rows.append(f"{name},UBIQ_MADE,Human,{UBIQUITIN},1-76,Medium,{kind}")
+        lines = ["mutant,mutated_sequence,DMS_score,DMS_score_bin"]
+        for place in range(1, 31):
+            mutated = UBIQUITIN[:place] + "A" + UBIQUITIN[place + 1 :]
+            if mutated != UBIQUITIN:
+                score = (place * (7 + number)) % 13 - 6
+                lines.append(f"{UBIQUITIN[place]}{place + 1}A,{mutated},{score},{int(score > 0)}")
+        (assays / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "ProteinGym/DMS_substitutions.csv").write_text("\n".join([header, *rows]) + "\n")

@@ -27,7 +27,9 @@ def commands(script: str) -> Iterator[list[str]]:
 
 
 @pytest.fixture
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, published_models: None) -> Path:
+def workplace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, published_models: None, proteingym: None
+) -> Path:
     """A folder with the examples and configs, where models that the pages name are on disk (random, tiny)."""
     for name in ("examples", "configs"):
         if (REPOSITORY / name).is_dir():

@@ -19,7 +19,7 @@ from chaperonin.models.esm.model import Attention, FeedForward, Rotation
 Prepare = Callable[[Tensor], Weight]
 """Weight `[outputs, inputs]` to what a faster body of the linear kernel takes."""
 
-FEED_FORWARD_ROWS = 1024
+FEED_FORWARD_ROWS = 512
 """Rows of one pass through the feed-forward: enough for the product, few enough for the cache."""
 
 

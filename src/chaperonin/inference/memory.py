@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from chaperonin.inference.provenance import peak_memory
 from chaperonin.models.esm.model import ESM, ESMConfig
 
 CPU_BATCH_TOKENS = 4096
@@ -61,7 +62,7 @@ def predicted_peak_bytes(model: ESM, tokens: int, kept_bytes: int = 0) -> int:
     activations = activation_bytes(model.config, tokens, parameter.element_size())
     if parameter.device.type == "cuda":
         return torch.cuda.memory_allocated(parameter.device) + activations
-    return resident_bytes() + RUNTIME_BYTES + activations + kept_bytes
+    return max(peak_memory().host_bytes, resident_bytes() + RUNTIME_BYTES + activations + kept_bytes)
 
 
 def _available_bytes() -> int:

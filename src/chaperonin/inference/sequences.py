@@ -133,8 +133,8 @@ class SequenceJob:
             return job.finish(files)
 
     def kept_bytes(self, model: ESM, tokens: int) -> int:
-        """Results that wait to be written: until a shard is full, and once more while it is written."""
-        return 2 * min(FLUSH_BYTES, self.result_bytes(model, tokens))
+        """Results that wait to be written until a shard is full."""
+        return min(FLUSH_BYTES, self.result_bytes(model, tokens))
 
     def _plan(self, job: Job, source: Path) -> None:
         notes: Counter[str] = Counter()

@@ -19,5 +19,5 @@ def layout_of(model_type: object, where: str = "") -> "Layout":
     if model_type not in MODELS:
         known = ", ".join(MODELS)
         raise WeightsError(f"model_type {model_type!r} is not known", where=where, advice=f"Known: {known}.")
-    layout: "Layout" = import_module(MODELS[str(model_type)]).LAYOUT
+    layout: Layout = import_module(MODELS[str(model_type)]).LAYOUT
     return layout

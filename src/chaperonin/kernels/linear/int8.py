@@ -19,7 +19,7 @@ from chaperonin.shapes import Float
 NAME = "int8"
 NOTE = "8-bit integer product (oneDNN), per-channel weights, asymmetric per-row activations; CPU, no gradient"
 
-BLOCK_ROWS = 256
+BLOCK_ROWS = 512
 """Rows whose product is scaled, shifted and activated while it is still in the cache."""
 
 _NARROWEST = 2.0**-12
