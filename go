@@ -67,8 +67,8 @@ setup() {
 }
 
 check() {
-    "$python" -m ruff format --check .
-    "$python" -m ruff check .
+    "$python" -m ruff format --check src tests benchmarks examples
+    "$python" -m ruff check src tests benchmarks examples
     "$python" -m mypy
     "$venv/bin/lint-imports" --no-cache
 }

@@ -65,8 +65,8 @@ class Setting:
 def perplexity(setting: Setting) -> Figures:
     """Held-out residues, 15 % of them masked; how many choices each way of telling them amounts to.
 
-    Counting takes the training sequences, with one added to each count. Its neighbours are the true ones, also where the
-    model sees `<mask>`.
+    Counting takes the training sequences, with one added to each count. Its neighbours are the true ones, also where
+    the model sees `<mask>`.
     """
     sequences, parts = setting.corpus.sequences, setting.corpus.parts
     letters = np.full(256, _BOUNDARY)
@@ -100,8 +100,8 @@ def _counts(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Counts of residues, and of residues between two neighbours `[left, residue, right]`, one added to each."""
     size = _BOUNDARY + 1
-    # Two boundaries between sequences keep the last residue of one from being a neighbour of the next.
-    stream = np.insert(letters[sequences.residues], np.repeat(sequences.offsets, 1), _BOUNDARY)
+    # A boundary before each sequence and after the last: what ends one begins the next.
+    stream = np.insert(letters[sequences.residues], sequences.offsets, _BOUNDARY)
     triples = (stream[:-2] * size + stream[1:-1]) * size + stream[2:]
     triple = (
         np.bincount(triples, minlength=size**3).reshape(size, size, size)[:, :_BOUNDARY].astype(float) + 1

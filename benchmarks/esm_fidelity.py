@@ -1,6 +1,7 @@
 """What 8 bits change in the results of the bundled model."""
 
 import csv
+import gzip
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from benchmarks.setting import Setting
+from benchmarks.setting import LONGEST, Setting
 from benchmarks.table import Row, not_run
 from chaperonin.errors import InputError
 from chaperonin.kernels.linear import int8 as int8_kernel
@@ -56,7 +57,7 @@ def _scores(setting: Setting, exact: Any, rounded: Any) -> list[Row]:
     """Rank correlation of int8 with fp32 scores, assay by assay; the bound is about the lowest assay."""
     measure = f"{MEASURE}: rank correlation of scores, lowest assay"
     folder = setting.data / "dms" / "substitutions_singles"
-    paths = sorted(folder.glob("*.csv"))[: 2 if setting.quick else None]
+    paths = sorted(folder.glob("*.csv.gz"))[: 2 if setting.quick else None]
     assays = [assay for path in paths if (assay := _read(path)) is not None]
     if not assays:
         return [not_run(measure, "no assays (set CHAPERONIN_DATA)")]
@@ -64,6 +65,8 @@ def _scores(setting: Setting, exact: Any, rounded: Any) -> list[Row]:
     for assay in assays:
         plain, eight = (_wild_type_marginals(model, assay) for model in (exact, rounded))
         found[assay.name] = float(spearmanr(plain, eight).statistic)
+    if not np.isfinite(list(found.values())).all():
+        raise AssertionError(f"a rank correlation is not a number: {found}")
     lowest = min(found, key=lambda name: found[name])
     notes = (
         f"{len(found)} assays, wild-type marginals; mean {np.mean(list(found.values())):.5f}; lowest {lowest}"
@@ -83,7 +86,7 @@ class _Assay:
 
 def _read(path: Path) -> _Assay | None:
     """An assay of single substitutions; None where it holds none."""
-    with path.open(encoding="utf-8", newline="") as file:
+    with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if ":" not in row["mutant"]]
     if not rows:
         return None
@@ -92,24 +95,29 @@ def _read(path: Path) -> _Assay | None:
     mutated = rows[0]["mutated_sequence"]
     if mutated[index] != after:
         raise InputError(f"{rows[0]['mutant']} is not in its mutated sequence", where=str(path))
-    return _Assay(path.stem, mutated[:index] + before + mutated[index + 1 :], variants)
+    return _Assay(
+        path.name.removesuffix(".csv.gz"), mutated[:index] + before + mutated[index + 1 :], variants
+    )
 
 
 def _wild_type_marginals(model: Any, assay: _Assay) -> NDArray[np.float32]:
-    """log p(after) - log p(before) from one pass over the wild type, cut at 1,022 residues."""
+    """log p(after) - log p(before) from one pass over the wild type, in long proteins the part that varies most."""
     import torch
 
     from chaperonin.kernels.segments import Segments
 
-    tokens = torch.from_numpy(model.alphabet.encode(assay.sequence[:1022]))
+    middle = int(np.median([index for index, _, _ in assay.variants]))
+    start = max(0, min(middle - LONGEST // 2, len(assay.sequence) - LONGEST))
+    tokens = torch.from_numpy(model.alphabet.encode(assay.sequence[start : start + LONGEST]))
     with torch.inference_mode():
         logits = model.lm_head(model(tokens, Segments([len(tokens)])))
     table = logits.log_softmax(dim=-1).numpy()
     return np.array(
         [
-            table[index + 1, model.alphabet.index(after)] - table[index + 1, model.alphabet.index(before)]
+            table[index - start + 1, model.alphabet.index(after)]
+            - table[index - start + 1, model.alphabet.index(before)]
             for index, before, after in assay.variants
-            if index < 1022
+            if start <= index < start + LONGEST
         ]
     )
 

@@ -26,6 +26,7 @@ SHAPES = [
         ESMConfig(width=48, depth=2, heads=4, inner_width=192, positions="learned", norm_embedding=True),
         id="ESM-1b",
     ),
+    pytest.param(ESMConfig(width=21, depth=1, heads=3, inner_width=30, positions="learned"), id="odd head"),
 ]
 
 

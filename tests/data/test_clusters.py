@@ -99,7 +99,7 @@ def test_split_is_the_same_for_the_same_seed_only():
 
 
 def test_large_clusters_always_train():
-    texts, family = families(count=4, members=30, identity=0.9)
+    texts, _ = families(count=4, members=30, identity=0.9)
     parts = split(Sequences.gather(texts), share=0.5, seed=0, largest=20)
     assert len(parts.holdout) == 0
 

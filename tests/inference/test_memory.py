@@ -23,7 +23,15 @@ def test_the_predicted_peak_is_near_the_measured_one(precision: str, tmp_path: P
     save_folder(LAYOUT, model, tmp_path / "model")
     source = tmp_path / "in.fasta"
     source.write_text("".join(f">p{n}\n{'MKTAYIAKQR' * 25}{'G' * n}\n" for n in range(20)))
-    words = ["embed", str(source), str(tmp_path / "out"), "--model", str(tmp_path / "model"), "--precision", precision]
+    words = [
+        "embed",
+        str(source),
+        str(tmp_path / "out"),
+        "--model",
+        str(tmp_path / "model"),
+        "--precision",
+        precision,
+    ]
     code = f"import sys; from chaperonin.cli.main import main; sys.exit(main({words!r}))"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
     memory = json.loads((tmp_path / "out/run.json").read_text())["memory"]

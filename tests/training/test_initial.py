@@ -32,7 +32,7 @@ def test_each_head_begins_by_looking_at_its_own_neighbour():
     for head, offset in enumerate((1, -1, 2, -2, 3, -3)):
         looked_at = attention[head].diagonal(offset)
         assert looked_at.median() > 0.7
-        assert looked_at.min() > 0.3
+        assert looked_at.quantile(0.05) > 0.5
 
 
 def test_other_layers_begin_even():

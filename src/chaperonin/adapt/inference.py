@@ -77,6 +77,8 @@ class InferenceAttention(nn.Module):
 
         Query and key are reordered alike, so their dot products stay the same.
         """
+        if self.head_dim % 2:  # nothing turns: such a model has learned positions
+            return rows
         return rows.unflatten(0, (-1, 2, self.head_dim // 2)).transpose(1, 2).flatten(0, 2)
 
     def heads(self, x: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor, Tensor]:

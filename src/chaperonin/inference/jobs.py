@@ -26,7 +26,6 @@ from chaperonin.inference.plan import Plan
 from chaperonin.inference.settings import require_same_settings
 from chaperonin.inference.shards import Arrays, Shards
 
-
 FLUSH_BYTES = 64 << 20
 """Results that are written as one shard."""
 

@@ -6,10 +6,12 @@ two more that it could not place again. The feed-forward's inner activation exis
 """
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from chaperonin.inference.load import origin_of
 from chaperonin.inference.provenance import peak_memory
 from chaperonin.models.esm.model import ESM, ESMConfig
 
@@ -18,16 +20,30 @@ CPU_BATCH_TOKENS = 4096
 GPU_BATCH_TOKENS = 32768
 _SHARE = 0.5
 """Share of the free memory that a batch may take."""
-_VECTORS = 10
 _FEED_FORWARD_ROWS = 1024
-RUNTIME_BYTES = 40_000_000
-"""What the first pass leaves on a CPU for good: compiled kernels, their scratch, thread stacks."""
 
 
-def activation_bytes(config: ESMConfig, tokens: int, element_bytes: int = 4) -> int:
+@dataclass(frozen=True)
+class Footprint:
+    """What a forward pass holds besides weights and results, by the way its products are made."""
+
+    vectors: int
+    """Vectors of the model's width per token."""
+    runtime_bytes: int
+    """What the first pass leaves for good: compiled kernels, their scratch, thread stacks."""
+
+
+FOOTPRINTS = {
+    "fp32": Footprint(vectors=10, runtime_bytes=40_000_000),
+    "bf16": Footprint(vectors=10, runtime_bytes=40_000_000),
+    "int8": Footprint(vectors=7, runtime_bytes=10_000_000),  # products run over blocks of rows
+}
+
+
+def activation_bytes(config: ESMConfig, tokens: int, element_bytes: int = 4, vectors: int = 10) -> int:
     """Peak of what a forward pass over `tokens` packed tokens holds besides the weights."""
     inner = min(tokens, _FEED_FORWARD_ROWS) * (config.inner_width + config.width)
-    return element_bytes * (tokens * _VECTORS * config.width + inner)
+    return element_bytes * (tokens * vectors * config.width + inner)
 
 
 def batch_tokens(model: ESM, asked: int | None) -> int:
@@ -59,10 +75,13 @@ def predicted_peak_bytes(model: ESM, tokens: int, kept_bytes: int = 0) -> int:
     kept_bytes: results that wait to be written.
     """
     parameter = next(model.parameters())
-    activations = activation_bytes(model.config, tokens, parameter.element_size())
+    footprint = FOOTPRINTS[origin_of(model).precision]
+    activations = activation_bytes(model.config, tokens, parameter.element_size(), footprint.vectors)
     if parameter.device.type == "cuda":
         return torch.cuda.memory_allocated(parameter.device) + activations
-    return max(peak_memory().host_bytes, resident_bytes() + RUNTIME_BYTES + activations + kept_bytes)
+    return max(
+        peak_memory().host_bytes, resident_bytes() + footprint.runtime_bytes + activations + kept_bytes
+    )
 
 
 def _available_bytes() -> int:

@@ -27,7 +27,7 @@ def calibrate_contacts(model: ESM, sequences: Sequence[NDArray[np.uint8]], first
     """
     head = model.contact
     assert head is not None
-    is_used = torch.arange(head.depth * head.heads) >= first_layer * head.heads
+    is_used = torch.arange(head.depth * head.heads) >= min(first_layer, head.depth - 1) * head.heads
     head.regression.weight.copy_(is_used[None].float() / is_used.sum())
     head.regression.bias.zero_()
     scores = torch.cat([_far_scores(model, residues) for residues in sequences])

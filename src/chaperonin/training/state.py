@@ -76,7 +76,7 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise WeightsError(
-            f"the checkpoint cannot be read ({error})",
+            f"the checkpoint cannot be read: it is damaged, or holds more than numbers ({type(error).__name__})",
             where=str(path),
             advice="Delete this file: the run goes on from the one before.",
         ) from error

@@ -179,13 +179,16 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, segments: Segments, rotation: Rotation) -> Tensor:
         """x + attention, then x + feed-forward."""
-        query, key, value = self.attention.heads(self.attention_norm(x), rotation)
-        # The query was scaled before it was turned, as published, so the scores are not scaled again.
-        return self.finish(x, attention(query, key, value, segments, 1.0))
+        # The query was scaled before it was turned, as published, so the scores are not scaled again. No name is
+        # given to query, key and value: they would outlive the scores and lie in memory beside the feed-forward.
+        return self.finish(
+            x, attention(*self.attention.heads(self.attention_norm(x), rotation), segments, 1.0)
+        )
 
     def finish(self, x: Tensor, attended: Float[Tensor, "tokens heads head_dim"]) -> Tensor:
         """What follows the attention scores."""
         x = fused(self.attention.out, attended.flatten(1), residual=x)
+        del attended
         return self.feed_forward(self.feed_forward_norm(x), x)
 
 
