@@ -95,7 +95,7 @@ case $command in
         name=$1
         shift
         [ -f "benchmarks/$name.py" ] || { echo "there is no benchmarks/$name.py" >&2 && exit 1; }
-        setup && exec "$python" "benchmarks/$name.py" "$@"
+        setup && exec "$python" -m "benchmarks.$name" "$@"
         ;;
     run) setup && exec "$venv/bin/chaperonin" "$@" ;;
     setup) setup ;;

@@ -23,6 +23,7 @@ from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from benchmarks import esm2_tiny_kin
 from chaperonin.config import resolve
 from chaperonin.data.batching import make_batch
 from chaperonin.data.clusters import clusters, crossing
@@ -49,8 +50,9 @@ _BOUNDARY = len(STANDARD_RESIDUES)
 class Setting:
     """Model and data, read when a row first needs them."""
 
-    def __init__(self, data: Path, model: str, config: Path) -> None:
+    def __init__(self, data: Path, model: str, config: Path, protocols: list[str]) -> None:
         self.data = data
+        self.protocols = protocols
         self.settings = resolve(
             Pretraining, file=config, options={"data.input": str(data / "sequences" / "*.fasta.gz")}
         )
@@ -123,42 +125,47 @@ def _model_losses(model: ESM, residues: NDArray[np.uint8], chosen: NDArray[np.in
 
 
 def splits(setting: Setting) -> Figures:
-    """What a random hold-out of the same size would have shared with training."""
-    corpus = setting.corpus
-    labels = clusters(corpus.sequences)
-    count = len(corpus.parts.holdout)
+    """What the hold-out shares with training, and what a random one of the same size would have shared."""
+    sequences, parts = setting.corpus.sequences, setting.corpus.parts
+    labels = clusters(sequences)
     generator = np.random.default_rng(setting.settings.training.seed)
-    random = generator.choice(len(corpus.sequences), count, replace=False)
-    return {
-        "sequences": len(corpus.sequences),
+    random = generator.choice(len(sequences), len(parts.holdout), replace=False)
+    figures: Figures = {
+        "sequences": len(sequences),
         "clusters": int(labels.max()) + 1,
         "largest cluster": int(np.bincount(labels).max()),
-        "held out": count,
-        "held out with kin in training": crossing(labels, corpus.parts.holdout),
-        "the same, random split": crossing(labels, random),
+        "held out": len(parts.holdout),
+        "with kin in training": crossing(labels, parts.holdout),
+        "with kin in training, random split": crossing(labels, random),
     }
+    for name, holdout in (("", parts.holdout), (", random split", random)):
+        short = holdout[sequences.lengths[holdout] <= _LONGEST]
+        sample = generator.choice(short, esm2_tiny_kin.SAMPLE, replace=False)
+        training = np.setdiff1d(np.arange(len(sequences)), holdout)
+        for least, count in esm2_tiny_kin.with_kin(sequences, training, sample).items():
+            figures[f"of {len(sample)}, nearest ≥ {least:.0%} alike{name}"] = count
+    return figures
 
 
 def variants(setting: Setting) -> Figures:
     """Mean Spearman correlation with measured effects over the assays of single substitutions."""
-    ours, theirs = [], []
     files = sorted((setting.data / "dms" / "substitutions_singles").glob("*.csv.gz"))
-    settings = ScoreSettings(protocol="wt-marginal", precision="fp32")
+    found: dict[str, list[float]] = {}
     for number, file in enumerate(files, start=1):
         with gzip.open(file, "rt", encoding="utf-8", newline="") as lines:
             rows = list(csv.DictReader(lines))
         measured = np.array([float(row["DMS_score"]) for row in rows])
-        scored = {row["mutant"]: float(row["score"]) for row in score(setting.model, file, settings).rows}
-        ours.append(spearman(measured, np.array([scored[row["mutant"]] for row in rows])))
-        theirs.append(
-            spearman(measured, np.array([blosum62_score(parse_variant(row["mutant"])) for row in rows]))
-        )
-        print(f"{number:>3}/{len(files)} {file.name:<50} {ours[-1]:6.3f} {theirs[-1]:6.3f}", file=sys.stderr)
-    return {
-        "assays": len(files),
-        "mean Spearman, model (wt-marginal)": float(np.mean(ours)),
-        "mean Spearman, BLOSUM62": float(np.mean(theirs)),
-    }
+        predicted = {"BLOSUM62": [float(blosum62_score(parse_variant(row["mutant"]))) for row in rows]}
+        for protocol in setting.protocols:
+            settings = resolve(ScoreSettings, options={"protocol": protocol, "precision": "fp32"})
+            scores = {row["mutant"]: float(row["score"]) for row in score(setting.model, file, settings).rows}
+            predicted[f"model, {protocol}"] = [scores[row["mutant"]] for row in rows]
+        for name, values in predicted.items():
+            found.setdefault(name, []).append(spearman(measured, np.array(values)))
+        last = "  ".join(f"{name} {values[-1]:6.3f}" for name, values in found.items())
+        print(f"{number:>3}/{len(files)} {file.name:<48} {last}", file=sys.stderr)
+    means = {f"mean Spearman, {name}": float(np.mean(values)) for name, values in found.items()}
+    return {"assays": len(files), **means}
 
 
 def membrane(setting: Setting) -> Figures:
@@ -203,17 +210,22 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--model", default=BUNDLED)
     parser.add_argument("--config", type=Path, default=Path("configs/esm2-tiny.yaml"))
     parser.add_argument("--rows", default=",".join(ROWS), help="some of: %(default)s")
+    parser.add_argument(
+        "--protocols",
+        default="wt-marginal",
+        help="of the variant scores: %(default)s, or masked-marginal, with one pass a position",
+    )
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments)
-    setting = Setting(options.data, options.model, options.config)
+    setting = Setting(options.data, options.model, options.config, options.protocols.split(","))
     figures: dict[str, Figures] = {}
     for name in options.rows.split(","):
         figures[name] = ROWS[name](setting)
         for what, value in figures[name].items():
             print(
-                f"{name:<12} {what:<36} {value:>12,.4f}"
+                f"{name:<12} {what:<44} {value:>12,.4f}"
                 if value % 1
-                else f"{name:<12} {what:<36} {value:>12,.0f}"
+                else f"{name:<12} {what:<44} {value:>12,.0f}"
             )
     if options.json is not None:
         options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")

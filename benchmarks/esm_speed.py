@@ -18,9 +18,7 @@ SMALL: Shape = {"width": 480, "depth": 12, "heads": 20}
 LARGE: Shape = {"width": 1280, "depth": 3, "heads": 20}
 """ESM-2 650M, 3 of its 33 equal layers."""
 BATCH = 8
-"""Sequences of a padded batch."""
-TOKENS = 1024
-"""Tokens of a call in the rows of equal lengths: 8 × 128, 2 × 512."""
+"""Sequences of a padded batch, and of a call in the rows of equal lengths."""
 
 
 def mixed_lengths(setting: Setting) -> list[Row]:
@@ -61,7 +59,7 @@ def _equal(
     sides = [
         _ours(setting, shape, "fp32", sequences),
         _theirs(setting, shape, sequences),
-        Side(matrix_products, {"shape": shape, "rows": TOKENS, "seconds": 0.05 if setting.quick else 0.5}),
+        Side(matrix_products, {"shape": shape, "rows": 1024, "seconds": 0.05 if setting.quick else 0.5}),
     ]
     with_openvino = importlib.util.find_spec("openvino") is not None
     if with_openvino:
@@ -128,7 +126,7 @@ def matrix_operations(shape: Shape, lengths: Sequence[int]) -> int:
 
 
 def _equal_sequences(setting: Setting, length: int) -> list[str]:
-    length, count = (length // 8, 4) if setting.quick else (length, TOKENS // length)
+    length, count = (length // 8, 4) if setting.quick else (length, BATCH)
     draw = random.Random(length)
     return [residues(length - 2, draw) for _ in range(count)]
 

@@ -102,7 +102,7 @@ from chaperonin.kernels.segments import Segments
 from chaperonin.models.esm.model import ESM, ESMConfig
 
 torch.manual_seed(0)
-model = ESM(ESMConfig(width=32, depth=2, heads=2, inner_width=64))
+model = ESM(ESMConfig(width=32, depth=1, heads=2, inner_width=64))
 tokens, segments = torch.randint(4, 24, (12,)), Segments([5, 7])
 parameters = list(model.layers.parameters())
 

@@ -43,5 +43,5 @@ def _far_scores(model: ESM, residues: NDArray[np.uint8]) -> Tensor:
     """Summed maps of one sequence, the pairs that are far apart in the chain."""
     tokens = torch.tensor([ESM_ALPHABET.cls, *residues.tolist(), ESM_ALPHABET.eos])
     probabilities = model.contacts(tokens, Segments([len(tokens)]))[0].double()
-    rows, columns = torch.triu_indices(*probabilities.shape, offset=SEPARATION)
+    rows, columns = torch.triu_indices(len(probabilities), len(probabilities), offset=SEPARATION)
     return torch.logit(probabilities[rows, columns], eps=1e-12).float()
