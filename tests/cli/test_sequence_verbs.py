@@ -1,6 +1,9 @@
 """embed and contacts from the command line: exit codes, files, plans."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -82,3 +85,70 @@ def test_a_configuration_file_and_pairs_are_heard(
     assert "level: protein" in printed and "long: truncate" in printed
     assert main([*arguments, "--set", "lvl=1"]) == 1
     assert "no setting is called lvl" in capsys.readouterr().err
+
+
+def test_a_job_is_the_same_whether_its_precision_was_named_or_found(model: str, tmp_path: Path) -> None:
+    (tmp_path / "in.fasta").write_text(GOOD)
+    arguments = ["embed", str(tmp_path / "in.fasta"), str(tmp_path / "out"), "--model", model]
+    assert main([*arguments, "--set", "device=cpu"]) == 0
+    assert main([*arguments, "--precision", "fp32"]) == 0
+
+
+@pytest.mark.parametrize("verb", ["embed", "score"])
+def test_an_outdir_inside_the_input_folder_is_refused(
+    verb: str, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in.fasta").write_text(GOOD)
+    assert main([verb, str(tmp_path), str(tmp_path / "out"), "--model", model]) == 1
+    assert "lies in the input folder" in capsys.readouterr().err
+
+
+def test_a_file_name_of_any_bytes_is_no_obstacle(model: str, tmp_path: Path) -> None:
+    source = tmp_path / os.fsdecode(b"in\xff.fasta")
+    source.write_text(GOOD)
+    assert main(["embed", str(source), str(tmp_path / "out"), "--model", model]) == 0
+
+
+def test_an_emptied_result_is_made_again(model: str, tmp_path: Path) -> None:
+    (tmp_path / "in.fasta").write_text(GOOD)
+    arguments = ["embed", str(tmp_path / "in.fasta"), str(tmp_path / "out"), "--model", model]
+    assert main(arguments) == 0
+    before = (tmp_path / "out/embeddings.h5").read_bytes()
+    (tmp_path / "out/embeddings.h5").write_bytes(b"")
+    assert main(arguments) == 0
+    assert (tmp_path / "out/embeddings.h5").read_bytes() == before
+
+
+def test_overwriting_leaves_nothing_of_the_job_before(model: str, tmp_path: Path) -> None:
+    for name, content in (("first", GOOD), ("second", ">other\nMKTAYIAKQR\n")):
+        (tmp_path / f"{name}.fasta").write_text(content)
+        arguments = ["contacts", str(tmp_path / f"{name}.fasta"), str(tmp_path / "out"), "--model", model]
+        assert main([*arguments, "--overwrite"]) == 0
+    assert {path.name.split(".")[0].split("-")[0] for path in (tmp_path / "out/contacts").iterdir()} == {
+        "other"
+    }
+
+
+def test_a_protein_whose_map_cannot_fit_fails_alone(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in.fasta").write_text(GOOD + f">giant\n{'A' * 2000}\n")
+    monkeypatch.setattr("chaperonin.inference.sequences.free_bytes", lambda device: 10_000_000)
+    assert main(["contacts", str(tmp_path / "in.fasta"), str(tmp_path / "out"), "--model", model]) == 3
+    (failure,) = [json.loads(line) for line in (tmp_path / "out/failures.jsonl").read_text().splitlines()]
+    assert failure["id"] == "giant" and "2,000 residues need 0.1 GB" in failure["error"]
+
+
+def test_an_outdir_that_cannot_be_made_is_said(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in.fasta").write_text(GOOD)
+    for outdir in (str(tmp_path / ("a" * 300)), "/proc/out"):
+        assert main(["embed", str(tmp_path / "in.fasta"), outdir, "--model", model]) == 1
+        assert "cannot be" in capsys.readouterr().err
+
+
+def test_a_reader_of_stdout_that_leaves_early_is_no_error_of_ours() -> None:
+    code = "import sys; from chaperonin.cli.main import main; sys.exit(main(['doctor']))"
+    run = subprocess.run(f'{sys.executable} -c "{code}" | true', shell=True, capture_output=True, text=True)
+    assert "Traceback" not in run.stderr and "Error" not in run.stderr

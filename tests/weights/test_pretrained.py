@@ -46,6 +46,12 @@ def test_round_trip_is_bit_equal(model: ESM, folder: Path) -> None:
         assert torch.equal(before, after), name
 
 
+def test_weights_are_as_readable_as_any_new_file(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "new").touch()
+    modes = {(folder / name).stat().st_mode for name in ("model.safetensors", "config.json")}
+    assert modes == {(tmp_path / "new").stat().st_mode}
+
+
 def test_transformers_opens_what_we_save_with_equal_logits(model: ESM, folder: Path) -> None:
     theirs, report = AutoModelForMaskedLM.from_pretrained(folder, output_loading_info=True)
     assert not report["missing_keys"] and not report["unexpected_keys"]

@@ -1,5 +1,6 @@
 """`chaperonin VERB …`: the program on one screen. A verb is imported when it is chosen, not before."""
 
+import os
 import sys
 from importlib import import_module
 
@@ -64,7 +65,10 @@ def _run(verb: str, words: list[str]) -> int:
         print(f"chaperonin {verb}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"chaperonin {verb}: stopped. The same command goes on from here.", file=sys.stderr)
+        print(f"chaperonin {verb}: stopped.", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # whoever read stdout has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return code if isinstance(code, int) else 0
 

@@ -82,9 +82,9 @@ def contacts_job(
     model: ESM, source: Path, outdir: Path, settings: ContactSettings | None = None, overwrite: bool = False
 ) -> Outcome:
     """Maps into OUTDIR/contacts/ID.npz; resumes after a kill."""
-    return SequenceJob("contacts", settings or ContactSettings(), _compute, _write, _result_bytes).run(
-        model, source, outdir, overwrite
-    )
+    return SequenceJob(
+        "contacts", settings or ContactSettings(), _compute, _write, _result_bytes, _alone_bytes
+    ).run(model, source, outdir, overwrite)
 
 
 def _compute(model: ESM, sequences: Sequence[str], budget: int) -> list[dict[str, Any]]:
@@ -97,6 +97,11 @@ def _compute(model: ESM, sequences: Sequence[str], budget: int) -> list[dict[str
 
 def _result_bytes(model: ESM, tokens: int) -> int:
     return 4 * WINDOW * tokens
+
+
+def _alone_bytes(length: int) -> int:
+    # Above one window: the sums, the weights, the map in the shard and in the file.
+    return 4 * 4 * length**2 if length > WINDOW else 0
 
 
 def _write(job: Job, outdir: Path, model: ESM) -> list[Path]:

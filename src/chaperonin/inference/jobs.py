@@ -124,6 +124,10 @@ class Job:
                 outdir.mkdir(parents=True, exist_ok=True)
             except (FileExistsError, NotADirectoryError) as error:
                 raise UsageError("OUTDIR is a file", where=str(outdir), advice="Name a folder.") from error
+            except FileNotFoundError as error:
+                raise UsageError(
+                    "OUTDIR cannot be made", where=str(outdir), advice="Choose another."
+                ) from error
             lock = FolderLock(outdir / "job.lock")
         try:
             if overwrite:
@@ -167,6 +171,12 @@ class Job:
     def planned(self) -> bool:
         """Whether its records and units are known."""
         return self._ledger.fact("planned") is not None
+
+    @property
+    def token_budget(self) -> int | None:
+        """Tokens per batch, once batches were made."""
+        budget: int | None = self._ledger.fact("token_budget")
+        return budget
 
     @property
     def outcome(self) -> Outcome | None:
@@ -344,7 +354,7 @@ class Job:
                 lines.write(json.dumps(failure, ensure_ascii=False) + "\n")
         outcome = self.tally()
         with self._ledger.transaction():
-            self._ledger.note("files", [_relative(path, self.outdir) for path in files])
+            self._ledger.note("files", {_relative(path, self.outdir): path.stat().st_size for path in files})
             self._ledger.note("outcome", asdict(outcome))
         if files:
             self._shards.remove()
@@ -362,8 +372,8 @@ class Job:
 
     def _verify(self) -> None:
         """Compute again what is no longer there; remove what was never entered."""
-        outcome, files = self._ledger.fact("outcome"), self._ledger.fact("files") or []
-        if outcome is not None and all((self.outdir / file).exists() for file in [*files, FAILURES]):
+        outcome, files = self._ledger.fact("outcome"), self._ledger.fact("files") or {}
+        if outcome is not None and (self.outdir / FAILURES).is_file() and self._are_whole(files):
             if files:
                 self._shards.remove()
             return
@@ -378,6 +388,11 @@ class Job:
                     "UPDATE units SET status = ?, shard = NULL WHERE shard = ?", PENDING, shard
                 )
                 self._ledger.execute("DELETE FROM shards WHERE number = ?", shard)
+
+    def _are_whole(self, sizes: Mapping[str, int]) -> bool:
+        """Whether the final files are there and as long as they were."""
+        paths = {self.outdir / name: size for name, size in sizes.items()}
+        return all(path.is_file() and path.stat().st_size == size for path, size in paths.items())
 
 
 DATABASE = "job.sqlite"
@@ -425,18 +440,19 @@ def _relative(path: Path, outdir: Path) -> str:
 
 def _remove(outdir: Path) -> None:
     """Remove the files of the job that is in the folder, and nothing else."""
-    files: list[str] = []
+    files: dict[str, int] = {}
     if (outdir / DATABASE).exists():
         try:
             ledger = Ledger(outdir / DATABASE)
         except ChaperoninError:  # a damaged job is removed too
             pass
         else:
-            files = ledger.fact("files") or []
+            files = ledger.fact("files") or {}
             ledger.close()
     own = [outdir / name for name in _OWN_FILES]
     named = [outdir / file for file in files if not Path(file).is_absolute()]
-    for path in (*named, *own):
+    pictures = [path.with_suffix(".png") for path in named if path.suffix == ".npz"]
+    for path in (*named, *pictures, *own):
         if path.is_file():
             path.unlink()
     Shards(outdir / "shards").remove()

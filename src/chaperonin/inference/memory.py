@@ -11,12 +11,15 @@ from pathlib import Path
 
 import torch
 
+from chaperonin.errors import UsageError
 from chaperonin.inference.load import origin_of
 from chaperonin.inference.provenance import peak_memory
 from chaperonin.models.esm.model import ESM, ESMConfig
 
 CPU_BATCH_TOKENS = 4096
-"""Enough rows for the processor's matrix product, few enough for its caches."""
+"""Enough rows for the processor's matrix product."""
+_HEAP_BYTES = 32 << 20
+"""Above this the C library maps a tensor of its own pages each time, and every layer pays for touching them anew."""
 GPU_BATCH_TOKENS = 32768
 _SHARE = 0.5
 """Share of the free memory that a batch may take."""
@@ -49,9 +52,16 @@ def activation_bytes(config: ESMConfig, tokens: int, element_bytes: int = 4, vec
 def batch_tokens(model: ESM, asked: int | None) -> int:
     """Tokens per batch: what was asked for, or what suits the device and fits its free memory."""
     if asked is not None:
+        if asked < 1:
+            raise UsageError(
+                f"batch_tokens = {asked} is no number of tokens", advice="Leave it out, or write 4096."
+            )
         return asked
     device = next(model.parameters()).device
-    usual = GPU_BATCH_TOKENS if device.type == "cuda" else CPU_BATCH_TOKENS
+    query_key_value = 3 * 4 * model.config.width
+    usual = (
+        GPU_BATCH_TOKENS if device.type == "cuda" else min(CPU_BATCH_TOKENS, _HEAP_BYTES // query_key_value)
+    )
     per_token = activation_bytes(model.config, 1)
     return max(1024, min(usual, int(_SHARE * free_bytes(device)) // per_token))
 

@@ -36,7 +36,7 @@ class Provenance:
     ):
         """`config` is the resolved settings (a dataclass or a mapping), `model` name, sha256, parameters."""
         self._started = datetime.now(UTC)
-        self._head = {"verb": verb, "command": shlex.join(sys.argv), "config": _plain(config)}
+        self._head = {"verb": verb, "command": _readable(shlex.join(sys.argv)), "config": _plain(config)}
         self.model: Mapping[str, Any] = model or {}
         self.seed = seed
         self.seconds: dict[str, float] = {}
@@ -143,6 +143,11 @@ def _cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
+def _readable(text: str) -> str:
+    """Text that UTF-8 can hold: a file name may have any bytes."""
+    return os.fsencode(text).decode("utf-8", "replace")
+
+
 def _plain(value: Any) -> Any:
     """The value as JSON can hold it."""
     if is_dataclass(value) and not isinstance(value, type):
@@ -151,4 +156,4 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
+    return value if isinstance(value, str | int | float | bool | None) else _readable(str(value))

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from chaperonin.config import as_dict
 from chaperonin.data.sources import fingerprint
-from chaperonin.errors import UsageError
+from chaperonin.errors import InputError, UsageError
 from chaperonin.inference.jobs import Job, Outcome
 from chaperonin.inference.load import BUNDLED, Origin, Precision
 from chaperonin.inference.memory import batch_tokens, predicted_peak_bytes
@@ -25,7 +25,7 @@ from chaperonin.inference.score_output import MEASURED, SCORE, write_scan, write
 from chaperonin.inference.score_plan import Protocol, read_reference
 from chaperonin.inference.score_survey import Entries, Tables, enter_scan, enter_tables, open_tables
 from chaperonin.inference.score_windows import WINDOW_TOKENS
-from chaperonin.inference.sequences import tokens_per_second
+from chaperonin.inference.sequences import refuse_inside, tokens_per_second
 from chaperonin.models.esm.model import ESM
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class ScoreSettings:
     """Tokens per batch; by default what suits the machine."""
 
 
-_PLACES = ("model", "device", "batch_tokens", "target", "reference")
+_PLACES = ("model", "device", "precision", "batch_tokens", "target", "reference")
 """Settings that say where something is, not what the result is: their content is in the job's identity."""
 
 
@@ -174,6 +174,7 @@ def score_job(
     identity = {"name": origin.name, "sha256": origin.sha256, "parameters": origin.parameters}
     provenance = Provenance("score", settings, model=identity)
     found = open_input(source, settings)
+    refuse_inside(outdir, source)
     with Job.open(outdir, _identity(origin, found), overwrite) as job:
         if job.outcome is not None:
             log.info("%s is complete; use --overwrite to do it again", outdir)
@@ -181,7 +182,7 @@ def score_job(
         if not job.planned:
             with provenance.stage("read"):
                 _plan(job, found, _longest(model))
-        budget = batch_tokens(model, settings.batch_tokens)
+        budget = job.token_budget or batch_tokens(model, settings.batch_tokens)
         predicted = predicted_peak_bytes(model, min(budget, job.totals.tokens))
         log.info("batches of %s tokens, predicted peak %.2f GB", f"{budget:,}", predicted / 1e9)
         with provenance.stage("compute"):
@@ -226,6 +227,8 @@ def _plan(job: Job, found: ScoreInput, longest: int | None) -> None:
     with job.planning() as plan:
         entries = Entries(plan, longest)
         found.enter(entries)
+        if not entries.records:
+            raise InputError("there are no records in the input", where=str(found.source), advice="Add some.")
     log.info("%s", _describe(entries, found))
     for error in entries.failures[:3]:
         log.info("cannot be scored: %s", error)

@@ -129,6 +129,14 @@ def _holds_variants(path: Path) -> bool:
         header = read_table(path).header
     except InputError:
         return False  # reported when its records are read
+    written = {name.lower(): name for name in header}
+    for wanted in (MUTANT, MUTATED):
+        if wanted in written and wanted not in header:
+            raise UsageError(
+                f"the column {written[wanted]!r} must be written {wanted!r}",
+                where=str(path),
+                advice="Rename it.",
+            )
     return MUTANT in header or MUTATED in header
 
 

@@ -133,7 +133,7 @@ def read_reference(path: Path) -> dict[str, Mapping[str, str]]:
     csv.field_size_limit(1 << 24)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
+            rows = list(csv.DictReader(file, restval=""))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"cannot be read as a reference file ({error})", where=str(path)) from error
     missing = {"DMS_id", "target_seq"} - set(rows[0] if rows else ())

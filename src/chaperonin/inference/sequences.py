@@ -14,10 +14,10 @@ import torch
 from chaperonin.config import as_dict
 from chaperonin.data.batching import make_batch
 from chaperonin.data.sources import Record, Rejected, fingerprint, read_records
-from chaperonin.errors import InputError
+from chaperonin.errors import InputError, MemoryLimitError, UsageError
 from chaperonin.inference.jobs import FLUSH_BYTES, Job, Outcome
 from chaperonin.inference.load import BUNDLED, Precision, origin_of
-from chaperonin.inference.memory import batch_tokens, predicted_peak_bytes
+from chaperonin.inference.memory import batch_tokens, free_bytes, predicted_peak_bytes
 from chaperonin.inference.progress import Progress
 from chaperonin.inference.provenance import Provenance
 from chaperonin.inference.run import Compute, run_units
@@ -62,6 +62,14 @@ def read_source(
             yield Rejected(number, id, id, error)
 
 
+def refuse_inside(outdir: Path, source: Path) -> None:
+    """UsageError for an OUTDIR in the input folder: its files would be the next run's input."""
+    if source.is_dir() and outdir.resolve().is_relative_to(source.resolve()):
+        raise UsageError(
+            "OUTDIR lies in the input folder", where=str(outdir), advice="Choose one outside of it."
+        )
+
+
 def sequence_key(sequence: str) -> str:
     """Name of a sequence in files, as biotrainer makes it: SHA-256 of the sequence, an underscore, its length."""
     return sha256(f"{sequence}_{len(sequence)}".encode()).hexdigest()
@@ -97,6 +105,8 @@ class SequenceJob:
     """Job, OUTDIR and model → the final files, all in place."""
     result_bytes: Callable[[ESM, int], int]
     """Model and tokens → size of the results of so many tokens, for the prediction of memory."""
+    alone_bytes: Callable[[int], int] = lambda length: 0
+    """Length → what one sequence needs besides the batch, where that grows faster than its tokens."""
 
     def run(self, model: ESM, source: Path, outdir: Path, overwrite: bool = False) -> Outcome:
         """Do the job, or go on with it; every record ends as a result or in failures.jsonl."""
@@ -110,14 +120,16 @@ class SequenceJob:
             "precision": origin.precision,
             **{name: value for name, value in as_dict(self.settings).items() if name not in _PLACES},
         }
+        refuse_inside(outdir, source)
         with Job.open(outdir, results_depend_on, overwrite) as job:
             if job.outcome is not None:
                 log.info("%s is complete; use --overwrite to do it again", outdir)
                 return job.outcome
-            budget = batch_tokens(model, self.settings.batch_tokens)
             if not job.planned:
                 with provenance.stage("read"):
-                    self._plan(job, source)
+                    self._plan(job, source, model)
+            # A job that goes on keeps its first budget: batches, and so the last digits, stay the same.
+            budget = job.token_budget or batch_tokens(model, self.settings.batch_tokens)
             predicted = predicted_peak_bytes(
                 model, min(budget, job.totals.tokens), self.kept_bytes(model, job.totals.tokens)
             )
@@ -133,10 +145,19 @@ class SequenceJob:
             return job.finish(files)
 
     def kept_bytes(self, model: ESM, tokens: int) -> int:
-        """Results that wait to be written until a shard is full."""
-        return min(FLUSH_BYTES, self.result_bytes(model, tokens))
+        """Results that wait to be written; a full shard stands beside its arrays while it is made of them."""
+        return 2 * min(FLUSH_BYTES, self.result_bytes(model, tokens))
 
-    def _plan(self, job: Job, source: Path) -> None:
+    def _check_memory(self, model: ESM, length: int, where: str) -> None:
+        needed, free = self.alone_bytes(length), free_bytes(torch.device("cpu"))
+        if needed > free:
+            raise MemoryLimitError(
+                f"{length:,} residues need {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free",
+                where=where,
+                advice="Use a machine with more memory, or --long truncate.",
+            )
+
+    def _plan(self, job: Job, source: Path, model: ESM) -> None:
         notes: Counter[str] = Counter()
         with job.planning() as plan:
             for record in read_records(source, unknown=self.settings.unknown):
@@ -145,7 +166,8 @@ class SequenceJob:
                     continue
                 try:
                     sequence, cut = fit(record.sequence, self.settings.long, record.where)
-                except InputError as error:
+                    self._check_memory(model, len(sequence), record.where)
+                except (InputError, MemoryLimitError) as error:
                     plan.failure(record.number, record.id, error)
                     continue
                 key = sequence_key(sequence)
@@ -194,7 +216,8 @@ def tokens_per_second(model: ESM, tokens: int = 1024) -> float:
     return tokens / (time.perf_counter() - start)
 
 
-_PLACES = ("model", "device", "batch_tokens")
+_PLACES = ("model", "device", "precision", "batch_tokens")
+"""Settings that say where and how it runs; what they resolve to stands in the job's identity by itself."""
 
 
 def _kind(note: str) -> str:

@@ -110,7 +110,7 @@ def _refuse_character(sequence: str, pattern: re.Pattern[str]) -> None:
         advice = "Remove the gaps: aligned sequences are not plain sequences."
     elif character == "J":
         what = f"the letter J (leucine or isoleucine) at residue {position:,}, which no model here knows"
-        advice = "Replace it, or read it as X with --unknown X."
+        advice = "Replace it, or read it as X with --set unknown=X."
     elif character.isascii():
         what = f"the character {character!r} at residue {position:,} is no residue"
         advice = "Use the one-letter codes of amino acids."

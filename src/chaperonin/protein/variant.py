@@ -93,13 +93,13 @@ def indices(variant: Variant, wild_type: str, first: int = 1) -> list[int]:
             raise InputError(
                 f"position {substitution.position} of {substitution} is outside of the wild type, "
                 f"which has residues {first} to {first + len(wild_type) - 1}",
-                advice="Check the numbering (setting `first`) and that this is the protein meant.",
+                advice="Check the numbering (setting `first_residue`) and that this is the protein meant.",
             )
         if wild_type[index] != substitution.wild_type:
             raise InputError(
                 f"{substitution} expects {substitution.wild_type} at position {substitution.position}, "
                 f"the wild type has {wild_type[index]}",
-                advice="Check the numbering (setting `first`) and that this is the protein meant.",
+                advice="Check the numbering (setting `first_residue`) and that this is the protein meant.",
             )
         found.append(index)
     return found

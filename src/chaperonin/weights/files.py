@@ -103,4 +103,11 @@ def write_tensors(folder: Path, named: Mapping[str, Tensor]) -> None:
     save_file({name: tensor.contiguous() for name, tensor in named.items()}, partial, {"format": "pt"})
     with partial.open("rb") as written:
         os.fsync(written.fileno())
+    partial.chmod(0o666 & ~_umask())  # the library makes files that only their owner reads
     partial.rename(folder / SINGLE)
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
