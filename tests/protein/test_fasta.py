@@ -157,14 +157,16 @@ def test_an_endless_sequence_costs_no_memory_and_not_its_neighbours(entries, mon
     assert (after.sequence, after.line) == ("GG", content.count(b"\n") - 1)
 
 
-def _reference(text: bytes) -> list[tuple[int, bytes, bytes]]:
-    """Line, header and residues of each entry with a header, read line by line."""
-    found: list[tuple[int, bytes, bytes]] = []
+def _reference(text: bytes) -> list[tuple[int, bytes, bytes, int]]:
+    """Line, header, residues and bytes (comments and line ends counted) of each entry, read line by line."""
+    found: list[tuple[int, bytes, bytes, int]] = []
     for number, line in enumerate(re.split(rb"\r\n|\r|\n", text), start=1):
         if line.startswith(b">"):
-            found.append((number, line[1:], b""))
-        elif found and not line.startswith(b";"):
-            found[-1] = (*found[-1][:2], found[-1][2] + line)
+            found.append((number, line[1:], b"", len(line)))
+        elif found:
+            first, header, residues, size = found[-1]
+            residues += b"" if line.startswith(b";") else line
+            found[-1] = (first, header, residues, size + len(line) + 1)
     return found
 
 
@@ -190,13 +192,13 @@ def test_blocks_and_limits_change_nothing_but_entries_that_are_too_long(
     assert numbers == list(range(1, len(found) + 1))
     expected = _reference(text)
     with_header = found[len(found) - len(expected) :]
-    assert [entry.line for entry in with_header] == [line for line, _, _ in expected]
-    for entry, (_, header, sequence) in zip(with_header, expected, strict=True):
+    assert [entry.line for entry in with_header] == [line for line, *_ in expected]
+    for entry, (_, header, sequence, size) in zip(with_header, expected, strict=True):
         if entry.error is None:
             assert entry.sequence.encode() == sequence
             assert entry.id.encode() == (header.split() or [b""])[0]
         else:
-            assert len(sequence.replace(b" ", b"")) > residues or len(header) + len(sequence) > residues
+            assert len(sequence.replace(b" ", b"")) > residues or size >= 2 * residues + 5
 
 
 @given(st.text())

@@ -1,8 +1,8 @@
 """How much memory a run will need, from shapes alone, and how many tokens a batch may hold.
 
 Per token of a packed batch, at the widest moment of a layer: its input, the normed input, query, key and value, the
-attended values, a product and its sum with the residual: eight vectors of the model's width. The allocator keeps about
-two more that it could not place again. The feed-forward's inner activation exists for one block of rows only.
+attended values, a product and its sum with the residual: eight vectors of the model's width (in 8 bits, whose products
+run over blocks of rows, seven). The feed-forward's inner activation exists for one block of rows only.
 """
 
 import os
@@ -37,13 +37,13 @@ class Footprint:
 
 
 FOOTPRINTS = {
-    "fp32": Footprint(vectors=10, runtime_bytes=40_000_000),
-    "bf16": Footprint(vectors=10, runtime_bytes=40_000_000),
+    "fp32": Footprint(vectors=8, runtime_bytes=30_000_000),
+    "bf16": Footprint(vectors=8, runtime_bytes=30_000_000),
     "int8": Footprint(vectors=7, runtime_bytes=10_000_000),  # products run over blocks of rows
 }
 
 
-def activation_bytes(config: ESMConfig, tokens: int, element_bytes: int = 4, vectors: int = 10) -> int:
+def activation_bytes(config: ESMConfig, tokens: int, element_bytes: int = 4, vectors: int = 8) -> int:
     """Peak of what a forward pass over `tokens` packed tokens holds besides the weights."""
     inner = min(tokens, _FEED_FORWARD_ROWS) * (config.inner_width + config.width)
     return element_bytes * (tokens * vectors * config.width + inner)
