@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from chaperonin.errors import ChaperoninError, InputError, MemoryLimitError
-from chaperonin.inference.files import write_atomically
+from chaperonin.files import write_atomically
 from chaperonin.inference.jobs import Job, Unit
 
 RECORDS = 60
@@ -130,7 +130,7 @@ def crash_at_each_step(folder: Path) -> dict[str, object]:
 
 
 def _run_until(outdir: Path, step: int) -> None:
-    import chaperonin.inference.files as files
+    import chaperonin.files as files
     import chaperonin.inference.ledger as ledger
 
     left = step

@@ -36,7 +36,7 @@ def run(
     import sys
 
     from chaperonin.config import as_yaml, resolve
-    from chaperonin.inference.files import write_atomically
+    from chaperonin.files import write_atomically
     from chaperonin.inference.memory import resident_bytes
     from chaperonin.inference.provenance import Provenance
     from chaperonin.report import write_report

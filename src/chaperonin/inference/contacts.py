@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from chaperonin.data.batching import make_batch
 from chaperonin.data.sources import Rejected
 from chaperonin.errors import InputError
-from chaperonin.inference.files import atomic_file
+from chaperonin.files import atomic_file
 from chaperonin.inference.jobs import Job, Outcome
 from chaperonin.inference.sequences import SequenceJob, SequenceSettings, fit, read_source
 from chaperonin.inference.windows import WINDOW, blend_weights, windows

@@ -15,7 +15,7 @@ from pyarrow import parquet
 from chaperonin.data.batching import make_batch, plan_batches
 from chaperonin.data.sources import Rejected
 from chaperonin.errors import InputError
-from chaperonin.inference.files import atomic_file
+from chaperonin.files import atomic_file
 from chaperonin.inference.jobs import Job, JobRecord, Outcome
 from chaperonin.inference.memory import batch_tokens
 from chaperonin.inference.sequences import SequenceJob, SequenceSettings, fit, read_source

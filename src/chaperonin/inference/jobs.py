@@ -19,7 +19,7 @@ import numpy as np
 
 from chaperonin.data.packing import plan_batches
 from chaperonin.errors import ChaperoninError, UsageError
-from chaperonin.inference.files import atomic_file, disk_errors
+from chaperonin.files import atomic_file, disk_errors
 from chaperonin.inference.ledger import DONE, FAILED, PENDING, Ledger
 from chaperonin.inference.lock import FolderLock
 from chaperonin.inference.plan import Plan

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from chaperonin.errors import ChaperoninError, InputError
-from chaperonin.inference.files import no_space
+from chaperonin.files import no_space
 
 PENDING, DONE, FAILED = "pending", "done", "failed"
 """What a unit can be."""

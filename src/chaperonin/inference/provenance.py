@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from chaperonin.inference.files import write_atomically
+from chaperonin.files import write_atomically
 
 PACKAGES = ("chaperonin", "torch", "numpy", "safetensors", "biotite", "h5py", "pyarrow", "scikit-learn")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from chaperonin.files import atomic_file, write_atomically
 from chaperonin.inference.evaluate import (
     DEPTHS,
     METRICS,
@@ -17,7 +18,6 @@ from chaperonin.inference.evaluate import (
     metrics_by_depth,
     summarise,
 )
-from chaperonin.inference.files import atomic_file, write_atomically
 from chaperonin.inference.score_output import ASSAY, AssayScores
 
 BASELINE = "BLOSUM62"

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chaperonin.data.sources import Record, csv_cell
-from chaperonin.inference.files import atomic_file
+from chaperonin.files import atomic_file
 from chaperonin.inference.jobs import Job, JobRecord
 from chaperonin.inference.score_compute import COLUMN
 from chaperonin.inference.score_input import VariantFile, VariantRow

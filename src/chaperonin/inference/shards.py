@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from chaperonin.errors import InputError
-from chaperonin.inference.files import disk_errors, write_atomically
+from chaperonin.files import disk_errors, write_atomically
 
 Arrays = dict[str, NDArray[Any]]
 """The result of one computation: arrays by name."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from chaperonin.errors import ChaperoninError, UsageError
-from chaperonin.inference.files import atomic_file, disk_errors, write_atomically
+from chaperonin.files import atomic_file, disk_errors, write_atomically
 
 
 def test_a_file_is_written_whole_and_nothing_else_stays(tmp_path):
