@@ -23,6 +23,7 @@ class Settings:
     kind: Literal["a", "b"] = "a"
     inner: Inner = field(default_factory=Inner)
     folder: Path | None = None
+    perhaps: Inner | None = None
 
 
 def test_later_sources_win(tmp_path: Path) -> None:
@@ -39,8 +40,14 @@ def test_an_option_that_was_not_given_changes_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["stps=3"], r"no setting is called stps\. There are: steps, kind"),
-        (["inner.rat=3"], r"no setting is called inner\.rat"),
+        (["stps=3"], r"no setting is called stps\. Did you mean steps\? There are: steps, kind"),
+        (
+            ["inner.rat=3"],
+            r"no setting is called inner\.rat\. Did you mean inner\.rate\? There are: inner\.rate, inner\.name\.$",
+        ),
+        (["inner.colour=3"], r"called inner\.colour\. There are: inner\.rate, inner\.name\.$"),
+        (["perhaps.rat=3"], r"called perhaps\.rat\. Did you mean perhaps\.rate\?"),
+        (["inner.rat=3", "stps=3"], r"called stps, inner\.rat\. Did you mean steps\?"),
         (["steps=many"], r"steps = 'many'"),
         (["kind=c"], r"kind = 'c'"),
         (["steps"], r"'steps' is not key=value"),

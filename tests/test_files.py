@@ -1,11 +1,12 @@
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from chaperonin.errors import ChaperoninError, UsageError
-from chaperonin.files import atomic_file, disk_errors, write_atomically
+from chaperonin.files import atomic_file, disk_errors, require_room, write_atomically
 
 
 def test_a_file_is_written_whole_and_nothing_else_stays(tmp_path):
@@ -56,3 +57,15 @@ def test_other_errors_pass_as_they_are(tmp_path, error):
     with pytest.raises(type(error)) as caught, disk_errors(tmp_path):
         raise error
     assert caught.value is error
+
+
+def test_a_disk_without_room_is_refused_with_numbers(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 5_000_000)
+    )
+    require_room(tmp_path, 5_000_000)
+    with pytest.raises(
+        UsageError, match=r"need 7\.0 MB of disk, and 5\.0 MB are free\. Free some space"
+    ) as caught:
+        require_room(tmp_path, 7_000_000)
+    assert caught.value.where == str(tmp_path)

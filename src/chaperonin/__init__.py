@@ -15,16 +15,18 @@ if TYPE_CHECKING:
     from chaperonin.inference.contacts import contacts
     from chaperonin.inference.embed import embed
     from chaperonin.inference.load import load
+    from chaperonin.inference.predict import predict
     from chaperonin.inference.score import score
 
 _VERBS = {
     "load": "chaperonin.inference.load",
     "embed": "chaperonin.inference.embed",
     "score": "chaperonin.inference.score",
+    "predict": "chaperonin.inference.predict",
     "contacts": "chaperonin.inference.contacts",
 }
 
-__all__ = ["contacts", "embed", "load", "score"]
+__all__ = ["contacts", "embed", "load", "predict", "score"]
 
 
 def __getattr__(name: str) -> Any:

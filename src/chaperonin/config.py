@@ -2,8 +2,9 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from chaperonin.errors import UsageError
 
@@ -21,7 +22,7 @@ def resolve(
 
     UsageError names the setting that is unknown or has a wrong value.
     """
-    values = _read_yaml(file) if file is not None else {}
+    values = read_yaml(file) if file is not None else {}
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator or not key.strip():
@@ -54,7 +55,8 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _read_yaml(file: Path) -> dict[str, Any]:
+def read_yaml(file: Path) -> dict[str, Any]:
+    """Keys and values of a YAML file; UsageError for one that is missing or holds none."""
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError as error:
@@ -90,12 +92,10 @@ def _assign(values: dict[str, Any], path: list[str], value: Any) -> None:
 def _validate(settings: type[Settings], values: dict[str, Any], where: str) -> Settings:
     from pydantic import TypeAdapter, ValidationError
 
-    unknown = _unknown(settings, values)
-    if unknown:
-        known = ", ".join(field.name for field in dataclasses.fields(settings))  # type: ignore[arg-type]
-        raise UsageError(
-            f"no setting is called {', '.join(unknown)}", where=where, advice=f"There are: {known}."
-        )
+    if unknown := _unknown(settings, values):
+        names = ", ".join(f"{section}{key}" for section, key, _ in unknown)
+        section, key, known = unknown[0]
+        raise UsageError(f"no setting is called {names}", where=where, advice=_nearest(section, key, known))
     try:
         return TypeAdapter(settings).validate_python(values)
     except ValidationError as error:
@@ -104,11 +104,23 @@ def _validate(settings: type[Settings], values: dict[str, Any], where: str) -> S
         raise UsageError(f"{name} = {first['input']!r}: {first['msg']}", where=where) from error
 
 
-def _unknown(settings: type[Any], values: Mapping[str, Any], prefix: str = "") -> list[str]:
-    fields = {field.name: field for field in dataclasses.fields(settings)}
-    unknown = [f"{prefix}{key}" for key in values if key not in fields]
+def _unknown(
+    settings: type[Any], values: Mapping[str, Any], section: str = ""
+) -> list[tuple[str, str, list[str]]]:
+    """Keys that no setting has: the dotted section, the key, and the keys that this section knows."""
+    kinds = get_type_hints(settings)
+    known = [field.name for field in dataclasses.fields(settings)]
+    unknown = [(section, str(key), known) for key in values if key not in known]
     for key, value in values.items():
-        kind = fields[key].type if key in fields else None
-        if isinstance(value, Mapping) and dataclasses.is_dataclass(kind) and isinstance(kind, type):
-            unknown += _unknown(kind, value, f"{prefix}{key}.")
+        kind = kinds.get(key)
+        for own in (kind, *get_args(kind)):  # a section, or a section | None
+            if isinstance(value, Mapping) and isinstance(own, type) and dataclasses.is_dataclass(own):
+                unknown += _unknown(own, value, f"{section}{key}.")
     return unknown
+
+
+def _nearest(section: str, key: str, known: Sequence[str]) -> str:
+    """The name that was most likely meant, where one is near, and all names of the section."""
+    meant = get_close_matches(key, known, n=1)
+    suggestion = f"Did you mean {section}{meant[0]}? " if meant else ""
+    return f"{suggestion}There are: {', '.join(section + name for name in known)}."

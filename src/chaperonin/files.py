@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,6 +63,17 @@ def disk_errors(path: Path) -> Iterator[None]:
                 f"cannot be written: {os.strerror(number)}", where=str(path), advice="Choose another OUTDIR."
             ) from error
         raise
+
+
+def require_room(folder: Path, needed_bytes: int) -> None:
+    """UsageError where the disk of a folder has less room than that, before anything is computed."""
+    free_bytes = shutil.disk_usage(folder).free
+    if needed_bytes > free_bytes:
+        raise UsageError(
+            f"the results need {needed_bytes / 1e6:,.1f} MB of disk, and {free_bytes / 1e6:,.1f} MB are free",
+            where=str(folder),
+            advice="Free some space, choose an OUTDIR on another disk, or divide the input.",
+        )
 
 
 def no_space(path: Path) -> ChaperoninError:

@@ -1,6 +1,7 @@
 """A small job that a test kills: forks a process for each attempt, so that no attempt pays for imports.
 
-Usage: killed_job.py MODE FOLDER; prints one JSON line that the test reads.
+Usage: killed_job.py MODE FOLDER, or killed_job.py verb FOLDER VERB INPUT OPTIONS… for a verb of the command line;
+prints one JSON line that the test reads.
 """
 
 import hashlib
@@ -181,7 +182,66 @@ def fill_the_disk(folder: Path) -> dict[str, object]:
     return {"refused": refused, "different": different}
 
 
+def kill_verb(folder: Path, verb: str, source: str, *options: str) -> dict[str, object]:
+    """Kill a verb of the command line at random moments and start it again; its files must be those of a whole run."""
+    import importlib
+
+    import chaperonin.cli.main
+    import chaperonin.report
+
+    # Imported before the fork, and without the pictures of the report, so that kills fall into the work.
+    for module in ("cli.sequence_verb", f"cli.{verb}", f"inference.{verb}"):
+        importlib.import_module(f"chaperonin.{module}")
+    chaperonin.report.write_report = lambda outdir: outdir / "report.html"
+    Job.open.__func__.__kwdefaults__["flush_seconds"] = 0.0  # results of every batch are kept
+    store = Job.store
+    Job.store = lambda job, *results: (
+        time.sleep(0.05),
+        store(job, *results),
+    )  # most of the time is computation
+
+    def verb_into(outdir: Path) -> int:
+        words = [verb, source, str(outdir), *options]
+        return attempt(lambda: os._exit(chaperonin.cli.main.main(words)), kill_after)
+
+    kill_after: float | None = None
+    start = time.monotonic()
+    assert verb_into(folder / "whole") == 3
+    whole_seconds = time.monotonic() - start
+    expected = verb_files(folder / "whole")
+    random.seed(21)
+    kills = finished = resumed = 0
+    different = []
+    while kills < 6 or finished < 2:
+        outdir = folder / f"killed{finished}"
+        kill_after = random.uniform(0.1, 0.9) * whole_seconds
+        status = verb_into(outdir)
+        kills += status == -signal.SIGKILL
+        resumed += any(outdir.glob("shards/*.safetensors"))
+        if kills % 3 == 0 or status != -signal.SIGKILL:
+            kill_after = None
+            assert verb_into(outdir) == 3
+            found = verb_files(outdir)
+            different += [
+                name for name in expected.keys() | found.keys() if found.get(name) != expected.get(name)
+            ]
+            finished += 1
+    return {"kills": kills, "finished": finished, "resumed": resumed, "different": different} | {
+        "files": sorted(expected)
+    }
+
+
+def verb_files(outdir: Path) -> dict[str, str]:
+    """Digests of the results: all files but the job's state, and those that tell of times."""
+    state = {"job.sqlite", "job.lock", "run.json", "report.html"}
+    return {
+        str(path.relative_to(outdir)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in outdir.rglob("*")
+        if path.is_file() and path.name not in state
+    }
+
+
 if __name__ == "__main__":
     assert "torch" not in sys.modules
-    modes = {"kill": kill_at_random, "crash": crash_at_each_step, "full": fill_the_disk}
-    print(json.dumps(modes[sys.argv[1]](Path(sys.argv[2]))))
+    modes = {"kill": kill_at_random, "crash": crash_at_each_step, "full": fill_the_disk, "verb": kill_verb}
+    print(json.dumps(modes[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])))

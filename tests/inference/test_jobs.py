@@ -351,6 +351,22 @@ def test_outdir_must_be_a_folder_that_can_be_made(tmp_path):
             Job.open(outdir, {})
 
 
+def test_the_room_that_is_missing_shrinks_as_results_are_written(tmp_path):
+    with Job.open(tmp_path, SETTINGS, flush_seconds=0) as job:
+        assert (job.result_bytes, job.missing_bytes) == (0, 0)
+        with job.planning() as plan:
+            for key, result_bytes in (("x", 4000), ("x", 4000), ("y", 8000)):
+                plan.unit(key, {}, 10, result_bytes)
+        assert (job.result_bytes, job.missing_bytes) == (12000, 24000)
+        for batch in job.batches(10):
+            job.store(
+                batch, [{"row": np.zeros(4000 if unit.key == "x" else 8000, np.uint8)} for unit in batch]
+            )
+        assert 11000 < job.missing_bytes < 12000  # the files, beside shards that have a header
+    with Job.open(tmp_path, SETTINGS) as job:
+        assert (job.result_bytes, job.missing_bytes < 12000) == (12000, True)
+
+
 def test_results_are_kept_when_the_computation_raises(tmp_path):
     with pytest.raises(ZeroDivisionError), Job.open(tmp_path, SETTINGS) as job:
         plan_three(job)

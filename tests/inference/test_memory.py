@@ -1,6 +1,7 @@
 """Memory is said before the run and is about what the run then takes."""
 
 import json
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from chaperonin.inference.memory import activation_bytes, batch_tokens, free_bytes
+from chaperonin.inference.memory import activation_bytes, batch_tokens, free_bytes, resident_bytes
+from chaperonin.kernels.heap import return_free_memory
 from chaperonin.models.esm import ESM, ESMConfig
 from chaperonin.models.esm.weights import LAYOUT
 from chaperonin.weights.pretrained import save_folder
@@ -46,3 +48,16 @@ def test_activations_grow_with_tokens_and_stay_below_what_is_free() -> None:
     cpu = ESM(ESMConfig(width=16, depth=1, heads=2, inner_width=32))
     assert batch_tokens(model, 77) == 77
     assert activation_bytes(cpu.config, batch_tokens(cpu, None)) < free_bytes(torch.device("cpu"))
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="only glibc returns memory from inside its heap"
+)
+def test_memory_between_blocks_that_are_in_use_is_returned() -> None:
+    blocks = [bytearray(b"x" * 100_000) for _ in range(2000)]
+    kept = blocks[::20]
+    blocks.clear()
+    before = resident_bytes()
+    return_free_memory()
+    assert before - resident_bytes() > 150_000_000
+    assert all(block[-1] == ord("x") for block in kept)

@@ -13,7 +13,6 @@ import torch
 import chaperonin.inference.score as verb
 from chaperonin.errors import UsageError
 from chaperonin.inference.score import Scores, ScoreSettings, forecast, score, score_job
-from chaperonin.inference.score_compute import log_probabilities
 from chaperonin.inference.score_windows import optimal_window, overlapping_windows, window_weights
 from chaperonin.kernels.segments import Segments
 from chaperonin.models.esm import ESM
@@ -176,6 +175,41 @@ def test_a_column_named_score_is_kept_under_another_name(model: ESM, tmp_path: P
     path = table(tmp_path, "mutant,score", f"{mutant(1)},7")
     (row,) = score(model, path, ScoreSettings(target=WILD)).rows
     assert list(row) == ["mutant", "input_score", "score"] and row["input_score"] == "7"
+    path = table(tmp_path, "mutant,score,input_score", f"{mutant(1)},7,8")
+    (row,) = score(model, path, ScoreSettings(target=WILD)).rows
+    assert (row["input_input_score"], row["input_score"]) == ("7", "8")
+
+
+@pytest.mark.parametrize("protocol", ["masked-marginal", "wt-marginal"])
+def test_j_is_scanned_as_x_where_that_is_asked_for(model: ESM, protocol: str) -> None:
+    proteins = {"a": "MJKTAYIAKQ"}
+    (failure,) = score(model, proteins, ScoreSettings(protocol=protocol)).failures  # type: ignore[arg-type]
+    assert "the letter J" in failure["error"]
+    settings = ScoreSettings(protocol=protocol, unknown="X")  # type: ignore[arg-type]
+    as_x = score(model, {"a": "MXKTAYIAKQ"}, settings)
+    assert score(model, proteins, settings).rows == as_x.rows and len(as_x.rows) == 9 * 19 + 20
+
+
+@pytest.mark.parametrize("protocol", ["masked-marginal", "pseudo-likelihood"])
+def test_fewer_tokens_at_once_give_the_same_scores(
+    model: ESM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: str
+) -> None:
+    positions = range(3, 50) if protocol == "masked-marginal" else [3, 4]
+    changed = [mutant(1), mutant(2, 50), *(mutant(position) for position in positions)]
+    path = table(tmp_path, "mutant", *changed)
+    found, most = [], []
+    compute = verb.log_probabilities
+    monkeypatch.setattr(
+        verb, "log_probabilities", lambda model, units: most.append(units) or compute(model, units)
+    )
+    for tokens in (4096, 300, 10):
+        settings = ScoreSettings(protocol=protocol, target=WILD, batch_tokens=tokens)  # type: ignore[arg-type]
+        most.clear()
+        found.append(numbers(score(model, path, settings)))
+        together = [sum(unit.tokens for unit in units) for units in most]
+        assert max(together) <= max(tokens, 52) and max(together) > min(tokens, 52) / 2
+    assert found[0] == pytest.approx(found[1], abs=60 * ALONE)
+    assert found[0] == pytest.approx(found[2], abs=60 * ALONE)
 
 
 def test_a_folder_is_a_batch_of_assays_and_equal_targets_are_computed_once(
@@ -186,6 +220,7 @@ def test_a_folder_is_a_batch_of_assays_and_equal_targets_are_computed_once(
     table(folder, "mutant,target_seq", f"{mutant(1)},{WILD}", f"{mutant(2)},{WILD}", name="one.csv")
     table(folder, "mutant,target_seq,DMS_score", f"{mutant(2, 3)},{WILD},0.5", name="two.csv")
     table(folder, "mutant", "A1C", name="without_wild_type.csv")
+    table(folder, "about the assays", name="README.md")
     with caplog.at_level(logging.INFO):
         result = score(model, folder)
     assert [(row["DMS_id"], row["mutant"], row["DMS_score"]) for row in result.rows] == [
@@ -196,37 +231,11 @@ def test_a_folder_is_a_batch_of_assays_and_equal_targets_are_computed_once(
     assert numbers(result) == pytest.approx(
         [marginal(model, str(row["mutant"])) for row in result.rows], abs=ALONE
     )
-    assert [(f["id"], "wild type is not known" in f["error"]) for f in result.failures] == [
-        ("without_wild_type", True)
+    assert [(f["id"], f["error"]) for f in result.failures] == [
+        ("README.md", "the suffix '.md' says nothing about the format"),
+        ("without_wild_type", "the wild type is not known"),
     ]
     assert "3 forward passes, 156 tokens; ProteinGym's script: 104 passes, 5,408 tokens" in caplog.text
-
-
-def test_a_stopped_job_goes_on_and_gives_the_same_bytes(
-    model: ESM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    proteins = table(tmp_path, "id,sequence", *(f"p{n},{random_sequence(30 + n, n)}" for n in range(20)))
-    settings = ScoreSettings(batch_tokens=5000)
-    score_job(model, proteins, tmp_path / "whole", settings)
-    calls = 0
-
-    def stops(model: ESM, units: list) -> list:
-        nonlocal calls
-        calls += 1
-        if calls % 3 == 0:
-            raise KeyboardInterrupt
-        return log_probabilities(model, units)
-
-    monkeypatch.setattr(verb, "log_probabilities", stops)
-    for _ in range(20):
-        try:
-            score_job(model, proteins, tmp_path / "stopped", settings)
-            break
-        except KeyboardInterrupt:
-            continue
-    assert calls > 5
-    for name in ("scores.csv", "failures.jsonl"):
-        assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_other_targets_are_another_job(model: ESM, tmp_path: Path) -> None:
@@ -274,6 +283,11 @@ def test_evaluation_puts_blosum62_beside_the_model_and_averages_as_proteingym(
 
     found = spearmanr([float(row["DMS_score"]) for row in rows], baseline).statistic
     assert metrics["assays"]["B_VIRUS"]["BLOSUM62"]["Spearman"] == pytest.approx(found)
+    with (tmp_path / "out/metrics_by_protein.csv").open() as file:
+        by_protein = [row for row in csv.DictReader(file) if row["metric"] == "Spearman"]
+    mean = round((own["A_HUMAN_one"] + own["A_HUMAN_two"]) / 2, 3)
+    assert [row["UniProt_ID"] for row in by_protein] == ["A_HUMAN", "A_HUMAN", "B_VIRUS", ""]
+    assert float(by_protein[0][model.origin.name]) == pytest.approx(mean, abs=1.5e-3)  # rounded twice
     with (tmp_path / "out/metrics.csv").open() as file:
         lines = list(csv.DictReader(file))
     assert [(row["DMS_id"], row["predictor"]) for row in lines][:2] == [

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from chaperonin.errors import ChaperoninError, InputError, UsageError
-from chaperonin.inference.score_input import VariantRow, WildTypes, variant_files
-from chaperonin.protein.variant import format_variant
+from chaperonin.inference.score_input import Unreadable, VariantFile, VariantRow, variant_files
+from chaperonin.inference.score_wild_types import WildTypes
 
 WILD = "MSTNPKPQRKTKRNTNRRPQDVKFPGG"
 
@@ -31,7 +31,13 @@ def test_rows_are_read_by_notation_by_sequence_or_by_both(tmp_path: Path) -> Non
     )
     found = rows(path, target=WILD)
     assert [row.id for row in found] == ["a", "b", "c", "d", "e"]
-    assert [format_variant(row.variant) for row in found] == ["M1A", "M1A", "M1A", "wt", "M1A:S2P"]
+    assert [":".join(map(str, row.variant)) or "wt" for row in found] == [
+        "M1A",
+        "M1A",
+        "M1A",
+        "wt",
+        "M1A:S2P",
+    ]
     assert found[4].mutated == "AP" + WILD[2:]
     assert all(row.error is None and row.wild_type == WILD and not row.is_indel for row in found)
 
@@ -120,9 +126,59 @@ def test_an_unknown_wild_type_is_refused_with_the_ways_to_name_it(tmp_path: Path
         rows(table(tmp_path, text))
 
 
-def test_a_target_that_is_no_file_and_no_sequence_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"'nowhere\.fasta' is neither a file nor a sequence"):
-        rows(table(tmp_path, "mutant\nM1A\n"), target="nowhere.fasta")
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("nowhere.fasta", r"there is no file 'nowhere\.fasta'\. Check the path"),
+        ("data/targets", "there is no file 'data/targets'"),
+        ("MKTJ", "neither a file nor a sequence: the letter J"),
+        ("MK-T", "neither a file nor a sequence: a gap"),
+    ],
+)
+def test_a_target_that_is_no_file_and_no_sequence_is_refused(
+    tmp_path: Path, target: str, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        rows(table(tmp_path, "mutant\nM1A\n"), target=target)
+
+
+def test_a_target_is_cleaned_as_every_sequence_and_said_to_be_read_as_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        (row,) = rows(table(tmp_path, "mutant\nM1A\n"), target=f" {WILD.lower()}*")
+    assert row.wild_type == WILD
+    assert f"--target names no file: read as a sequence of {len(WILD)} residues" in caplog.text
+
+
+def test_a_part_of_an_id_that_two_targets_share_names_none_of_them(tmp_path: Path) -> None:
+    targets = table(tmp_path, f">sp|P1|ONE\n{WILD}\n>sp|P1|TWO\nAAAA\n", "targets.fasta")
+    found = rows(table(tmp_path, "id,mutant\nP1,M1A\nTWO,A1C\n"), target=str(targets))
+    assert "no target has the id" in str(found[0].error) and found[1].wild_type == "AAAA"
+
+
+def test_the_reference_is_cleaned_as_every_sequence(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = table(tmp_path, "mutant\nM1A\n")
+    with caplog.at_level("INFO"):
+        (row,) = rows(path, reference={"assay": f" {WILD.lower()}*\n"})
+    assert row.wild_type == WILD
+    assert "target_seq of assay: trailing * removed" in caplog.text
+    with pytest.raises(InputError, match=r"reference, target_seq of assay: a stop \(\*\) inside"):
+        rows(path, reference={"assay": "MS*T"})
+
+
+def test_the_letter_j_is_x_everywhere_where_that_is_asked_for(tmp_path: Path) -> None:
+    targets = table(tmp_path, ">one\nMJST\n>two\nAJ\n", "targets.fasta")
+    text = "id,mutant,mutated_sequence\none,J2A,\none,M1J,\none,,MJSTJ\none,M1A,AJST\n"
+    path = table(tmp_path, text)
+    found = rows(path, target=str(targets), unknown="X")
+    assert [row.mutated for row in found] == ["MAST", "XXST", "MXSTX", "AXST"]
+    column = table(tmp_path, "mutant,target_seq\nJ2A,MJST\n", "column.csv")
+    for options in ({"target": "MJST"}, {"reference": {"column": "MJST"}}, {}):
+        (row,) = rows(column, unknown="X", **options)
+        assert (row.wild_type, row.mutated) == ("MXST", "MAST")
+    (row,) = rows(column)
+    assert "the letter J" in str(row.error) and "unknown=X" in str(row.error)
 
 
 def test_numbering_may_begin_elsewhere(tmp_path: Path) -> None:
@@ -137,6 +193,39 @@ def test_tables_and_proteins_are_told_apart_and_not_mixed(tmp_path: Path) -> Non
     assert variant_files(proteins) == []
     with pytest.raises(UsageError, match=r"tables of variants \(a.csv\) and proteins to scan \(b.csv\)"):
         variant_files(tmp_path)
+
+
+def test_every_file_of_a_folder_of_tables_is_a_table_or_says_why_it_is_none(tmp_path: Path) -> None:
+    folder = tmp_path / "assays"
+    folder.mkdir()
+    good = table(folder, "mutant\nM1A\n", "a.csv")
+    table(folder, "notes", "README.txt")
+    table(folder, "a,b\n1,2\n", "other.csv")
+    table(folder, "", "empty.csv")
+    table(folder, "mutant\n", "header.csv")
+    table(folder, "Mutant\nM1A\n", "misspelt.tsv")
+    table(folder, "hidden", ".DS_Store")
+    (folder / "more.csv").mkdir()
+    found = WildTypes(WILD).tables(folder, variant_files(folder))
+    assert [one.path for one in found if isinstance(one, VariantFile)] == [good]
+    errors = {one.name: one.error.what for one in found if isinstance(one, Unreadable)}
+    assert errors == {
+        "README.txt": "the suffix '.txt' says nothing about the format",
+        "other.csv": "has no column mutant and no column mutated_sequence",
+        "empty.csv": "the file is empty",
+        "header": "there are no records in the file",
+        "misspelt.tsv": "the column 'Mutant' must be written 'mutant'",
+        "more.csv": "this is no file",
+    }
+    with pytest.raises(UsageError, match="must be written 'mutant'"):
+        variant_files(folder / "misspelt.tsv")
+
+
+def test_tables_that_differ_in_their_suffix_only_keep_it_in_their_name(tmp_path: Path) -> None:
+    for name in ("a.csv", "a.tsv", "b.csv"):
+        table(tmp_path, "mutant\nM1A\n", name)
+    found = WildTypes(reference={"a": WILD, "b": WILD}).tables(tmp_path, variant_files(tmp_path))
+    assert [one.name for one in found] == ["a.csv", "a.tsv", "b"]
 
 
 def test_proteingym_tables_are_read_as_they_are(real_data: Path) -> None:

@@ -2,6 +2,8 @@
 
 import csv
 import gzip
+import json
+import random
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from chaperonin.errors import UsageError
 from chaperonin.inference.score_plan import (
     UNIT_TOKENS,
+    keys_of,
     masked_work,
     mutated_region,
     official_cost,
@@ -32,6 +35,38 @@ def test_masked_groups_hold_every_position_once_within_their_size(length, data):
         assert work.passes == len(work.payload["positions"])
         assert work.tokens == work.passes * min(length + 2, 1024)
         assert work.tokens <= UNIT_TOKENS or work.passes == 1
+
+
+@settings(deadline=None)
+@given(st.integers(1, 5000), st.integers(1, 6000))
+def test_a_smaller_limit_gives_smaller_groups(length, limit):
+    for work in masked_work("A" * length, range(0, length, 7), unit_tokens=limit):
+        assert work.tokens <= limit or work.passes == 1
+
+
+@pytest.mark.parametrize("make", [masked_work, plain_work, pseudo_likelihood_work])
+def test_what_a_plan_holds_grows_with_the_length_of_the_protein_not_with_its_square(make):
+    def payload_bytes(length):
+        sequence = "".join(random.Random(length).choices("ACDEF", k=length))
+        works = make(sequence, range(length)) if make is not pseudo_likelihood_work else make(sequence)
+        return sum(len(json.dumps(work.payload)) for work in works)
+
+    short, long = payload_bytes(4_000), payload_bytes(40_000)
+    assert long < 14 * short  # positions and windows are numbers with more digits, and a few more windows
+    assert long < 2 * 40_000 * 1024  # at most two bytes for each token that is run
+
+
+def test_positions_far_apart_do_not_bring_the_protein_between_them():
+    works = list(masked_work("A" * 40_000, [0, 10, 20_000, 39_999]))
+    assert [work.payload["positions"] for work in works] == [[0, 10], [20_000], [39_999]]
+    assert all(len(work.payload["sequence"]) <= 2 * 1024 for work in works)
+
+
+def test_the_keys_of_a_sequence_are_found_among_those_of_others():
+    own, other = "MSTNP" * 400, "MSTNA"
+    for make in (pseudo_likelihood_work, lambda sequence: plain_work(sequence, None, "own")):
+        keys = [[work.key for work in make(sequence)] for sequence in (own, other)]
+        assert keys_of(own, keys[1] + keys[0]) == keys[0]
 
 
 @settings(deadline=None)

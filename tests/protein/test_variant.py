@@ -12,7 +12,6 @@ from chaperonin.protein.substitution import blosum62, blosum62_score
 from chaperonin.protein.variant import (
     Substitution,
     apply_variant,
-    format_variant,
     parse_variant,
     saturation,
     undo_variant,
@@ -30,7 +29,7 @@ def test_a_variant_survives_notation_application_and_undoing(data):
     mutated = data.draw(st.text(STANDARD_RESIDUES, min_size=len(wild_type), max_size=len(wild_type)))
     first = data.draw(st.integers(1, 500))
     variant = variant_between(wild_type, mutated, first)
-    assert parse_variant(format_variant(variant)) == variant
+    assert parse_variant(":".join(map(str, variant)) or "wt") == variant
     assert apply_variant(variant, wild_type, first) == mutated
     assert undo_variant(variant, mutated, first) == wild_type
 
@@ -50,6 +49,10 @@ def test_a_variant_survives_notation_application_and_undoing(data):
 )
 def test_the_notation_is_read(text, expected):
     assert parse_variant(text) == expected
+
+
+def test_the_letter_j_is_read_as_x_where_that_is_asked_for():
+    assert parse_variant("j1A:M2J", unknown="X") == parse_variant("X1A:M2X")
 
 
 @pytest.mark.parametrize(

@@ -134,10 +134,10 @@ def test_run_ends_with_the_weights_that_were_best(tmp_path: Path):
         for line in read_metrics(tmp_path / "metrics.jsonl")
         if "held_out_loss" in line
     }
-    assert outcome.best_loss == min(losses.values())
+    assert outcome.best_value == min(losses.values())
     assert outcome.best_step == min(losses, key=losses.get) < 20
     check = Training(model, MaskedLanguage(), training_stream(corpus, settings), holdout, settings.training)
-    assert check.evaluate()["loss"] == pytest.approx(outcome.best_loss, rel=1e-6)
+    assert check.evaluate()["loss"] == pytest.approx(outcome.best_value, rel=1e-6)
 
 
 def test_run_without_progress_ends_early(tmp_path: Path):
@@ -177,7 +177,8 @@ def test_without_hold_out_the_average_is_the_result(tmp_path: Path):
     stream = training_stream(tiny_run.corpus(), settings)
     train(model, MaskedLanguage(), stream, [], settings.training, tmp_path)
     stored = state.load(state.checkpoint_path(tmp_path, 8))
-    for name, tensor in model.state_dict().items():
+    assert stored["average"].keys() == state.trained_weights(model).keys()
+    for name, tensor in state.trained_weights(model).items():
         assert torch.equal(tensor, stored["average"][name])
 
 

@@ -30,15 +30,6 @@ def test_old_checkpoints_go_and_the_best_stays(tmp_path: Path):
     assert names == ["best.pt", "step-00000003.pt", "step-00000004.pt"]
 
 
-def test_random_numbers_go_on_where_they_were():
-    torch.manual_seed(3)
-    states = state.random_states()
-    expected = torch.rand(5)
-    torch.rand(100)
-    state.restore_random_states(states)
-    assert torch.equal(torch.rand(5), expected)
-
-
 def test_damaged_checkpoint_is_named_with_what_to_do(tmp_path: Path):
     path = tmp_path / "step-00000001.pt"
     path.write_bytes(b"not a checkpoint")

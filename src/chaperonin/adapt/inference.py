@@ -43,11 +43,15 @@ class InferenceLinear(nn.Module):
 
     fuses = True
 
-    def __init__(self, layer: nn.Module, prepare: Prepare) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor, prepare: Prepare) -> None:
         super().__init__()
-        weight, bias = _plain(layer)
         self.weight = prepare(weight)
         self.bias = bias
+
+    @classmethod
+    def of(cls, layer: nn.Module, prepare: Prepare) -> "InferenceLinear":
+        """In the place of a plain layer."""
+        return cls(*_plain(layer), prepare)
 
     def forward(
         self, x: Tensor, activation: Activation | None = None, residual: Tensor | None = None
@@ -62,15 +66,22 @@ class InferenceAttention(nn.Module):
     def __init__(self, layer: Attention, prepare: Prepare) -> None:
         super().__init__()
         self.head_dim = layer.head_dim
-        self.out = InferenceLinear(layer.out, prepare)
+        self.out = InferenceLinear.of(layer.out, prepare)
         project = layer.project
         parts = [_plain(part) for part in (project.query, project.key, project.value)]
         # Each part is (weight, bias); what is done to the rows of one is done to the other.
-        query, key = ([self._pair(tensor) for tensor in part] for part in parts[:2])
-        query = [tensor * self.head_dim**-0.5 for tensor in query]
-        weights, biases = zip(query, key, parts[2], strict=True)
-        self.weight = prepare(torch.cat(weights))
-        self.bias = torch.cat(biases)
+        arranged = [
+            [self.arrange(role, tensor) for tensor in part] for role, part in zip("qkv", parts, strict=True)
+        ]
+        weights, biases = zip(*arranged, strict=True)
+        self.project = InferenceLinear(torch.cat(weights), torch.cat(biases), prepare)
+
+    def arrange(self, role: str, rows: Tensor) -> Tensor:
+        """Rows of the weight, the bias or an addition of one part (q, k or v), as the one product has them."""
+        if role == "v":
+            return rows
+        rows = self._pair(rows)
+        return rows * self.head_dim**-0.5 if role == "q" else rows
 
     def _pair(self, rows: Tensor) -> Tensor:
         """Channels i and i + head_dim/2 of each head become neighbours: real and imaginary part of one number.
@@ -83,7 +94,7 @@ class InferenceAttention(nn.Module):
 
     def heads(self, x: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor, Tensor]:
         """Query (scaled), key and value as `[tokens, heads, head_dim]`, turned by position; channels in pairs."""
-        heads = linear(x, self.weight, self.bias).unflatten(-1, (3, -1, self.head_dim))
+        heads = self.project(x).unflatten(-1, (3, -1, self.head_dim))
         if rotation is not None:
             turns = torch.complex(*rotation)[:, None]  # [tokens, 1, 1, head_dim / 2]
             torch.view_as_complex(heads[:, :2].unflatten(-1, (-1, 2))).mul_(turns)
@@ -96,8 +107,8 @@ class InferenceFeedForward(nn.Module):
 
     def __init__(self, layer: FeedForward, prepare: Prepare) -> None:
         super().__init__()
-        self.up = InferenceLinear(layer.up, prepare)
-        self.down = InferenceLinear(layer.down, prepare)
+        self.up = InferenceLinear.of(layer.up, prepare)
+        self.down = InferenceLinear.of(layer.down, prepare)
 
     def forward(self, x: Tensor, residual: Tensor) -> Tensor:
         """down(gelu(up(x))) + residual."""
@@ -128,6 +139,6 @@ def _plain(layer: nn.Module) -> tuple[Tensor, Tensor]:
 _REPLACEMENTS: dict[type[nn.Module], Callable[..., nn.Module]] = {
     Attention: InferenceAttention,
     FeedForward: InferenceFeedForward,
-    Linear: InferenceLinear,
+    Linear: InferenceLinear.of,
 }
 """Layer → what infers in its place."""

@@ -36,11 +36,9 @@ def run() -> int:
 
 def _precisions() -> None:
     """Which precision `auto` means here, and why the others can or cannot be had."""
-    import torch
-
     from chaperonin.kernels import hardware
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = hardware.choose_device("auto")
     automatic = "bf16" if device.type == "cuda" and not hardware.lacks_bf16(device) else "fp32"
     _section(f"precision on {device}")
     _line(
@@ -70,6 +68,8 @@ def _models() -> None:
     _section("models on this disk")
     for name in hub.bundled():
         _line(f"chaperonin/{name}", "ships with the program")
+    for name in hub.bundled_adapters():
+        _line(f"chaperonin/{name}", "ships with the program: for predict and serve")
     for cached in hub.cached():
         _line(cached.name, str(cached.folder))
 

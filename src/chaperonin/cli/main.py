@@ -8,7 +8,11 @@ VERBS = {
     "embed": "vectors per residue and per protein",
     "score": "effects of variants: a table of mutants, or every single substitution of a protein",
     "contacts": "which residues touch: probability maps and pictures",
-    "train": "pre-train or fine-tune from a YAML file",
+    "predict": "labels and calibrated probabilities from a fine-tuned model",
+    "train": "fine-tune a model on labelled proteins, or pre-train one",
+    "evaluate": "how good a fine-tuned model is on labelled proteins",
+    "serve": "an endpoint and a page for a model and its adapters",
+    "bench": "what this machine reaches on your own model and data",
     "weights": "list, pull, verify and convert model weights",
     "doctor": "what this machine can do, and why",
 }

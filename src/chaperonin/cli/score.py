@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from chaperonin.cli.options import JobOptions
+
 
 def run(
     input: Path,
@@ -16,10 +18,7 @@ def run(
     evaluate: Annotated[bool | None, Parameter(negative="")] = None,
     target: str | None = None,
     reference: str | None = None,
-    overwrite: Annotated[bool, Parameter(negative="")] = False,
-    config: Path | None = None,
-    set: list[str] | None = None,
-    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    job: JobOptions = JobOptions(),  # noqa: B008 (frozen)
 ) -> int:
     """Score the variants of INPUT, or all single substitutions of its proteins, into OUTDIR.
 
@@ -43,18 +42,8 @@ def run(
         Wild type of the variants: a FASTA file or a sequence.
     reference
         ProteinGym's reference file: wild types by file name, and its average over assays.
-    overwrite
-        Do a job again that OUTDIR holds.
-    config
-        YAML file with any of the settings.
-    set
-        One setting as key=value; may be repeated.
-    dry_run
-        Print the resolved settings, what would be run, the predicted memory and time, and stop.
     """
     from chaperonin.cli.sequence_verb import run_verb
-    from chaperonin.config import as_yaml, resolve
-    from chaperonin.inference.load import load
     from chaperonin.inference.score import ScoreSettings, forecast, score_job
 
     options = {
@@ -65,10 +54,5 @@ def run(
         "target": target,
         "reference": reference,
     }
-    settings = resolve(ScoreSettings, file=config, overrides=set or (), options=options)
-    if dry_run:
-        loaded = load(settings.model, precision=settings.precision, device=settings.device)
-        print(as_yaml(settings), end="")
-        print(forecast(loaded, input, settings))
-        return 0
-    return run_verb(score_job, settings, input, outdir, overwrite, dry_run=False)
+    settings = job.resolve(ScoreSettings, options)
+    return run_verb(score_job, settings, input, outdir, job.overwrite, job.dry_run, forecast)

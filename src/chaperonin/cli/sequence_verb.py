@@ -1,13 +1,17 @@
 """What the verbs over whole sequences share: load the model, plan or run, report, exit code."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 from chaperonin.config import as_yaml
+from chaperonin.inference import sequences
 from chaperonin.inference.jobs import Outcome
 from chaperonin.inference.load import load
-from chaperonin.inference.sequences import forecast
+
+Forecast = Callable[[Any, Path, Any], str]
+"""Model, input and settings → lines on what a run would take."""
 
 
 class Verb(Protocol):
@@ -17,8 +21,16 @@ class Verb(Protocol):
         """Run the job into OUTDIR."""
 
 
-def run_verb(verb: Verb, settings: Any, source: Path, outdir: Path, overwrite: bool, dry_run: bool) -> int:
-    """Do the job and write its report; returns the exit code."""
+def run_verb(
+    verb: Verb,
+    settings: Any,
+    source: Path,
+    outdir: Path,
+    overwrite: bool,
+    dry_run: bool,
+    forecast: Forecast = sequences.forecast,
+) -> int:
+    """Do the job and write its report, or only print its forecast; returns the exit code."""
     model = load(settings.model, precision=settings.precision, device=settings.device)
     if dry_run:
         print(as_yaml(settings), end="")

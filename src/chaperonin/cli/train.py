@@ -1,51 +1,128 @@
-"""Pre-train a masked language model from a YAML file."""
+"""Fine-tune a model on labelled sequences, or pre-train one: from a YAML file, or from the data alone."""
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+
     from chaperonin.data.sources import Rejected
+    from chaperonin.training.finetune_settings import FineTuning
+    from chaperonin.training.pretrain import Pretraining
 
 
 def run(
-    config: Path,
-    outdir: Path,
+    input: Path | None = None,
+    outdir: Path | None = None,
     *,
+    model: str | None = None,
     device: str = "auto",
     set: list[str] | None = None,
+    sweep: Annotated[bool, Parameter(negative="")] = False,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Train the model that CONFIG describes into OUTDIR.
+    """Train on INPUT into OUTDIR.
+
+    INPUT is a YAML file, or labelled sequences for a fine-tuning with usual settings: CSV, TSV or Parquet with the
+    columns sequence, label and perhaps stage, or FASTA with SET= and TARGET= in its headers. Without INPUT, the folders
+    of a SageMaker training job are used.
 
     Parameters
     ----------
-    config
-        YAML file with the sections model, data and training.
+    input
+        YAML file, or labelled sequences.
     outdir
         Folder for checkpoints, metrics and the model. The same command again goes on where it stopped.
+    model
+        Model to fine-tune: hub name, folder, or the bundled chaperonin/esm2-tiny.
     device
         auto, cpu, cuda, cuda:1 …
     set
         One setting as section.key=value; may be repeated.
+    sweep
+        Try several learning rates and ranks first, and train with the best.
     dry_run
-        Print the resolved settings, the tokens, the predicted memory and time, and stop.
+        Print the resolved settings, what is trained, the predicted memory and time, and stop.
     """
-    import sys
-
-    from chaperonin.config import as_yaml, resolve
-    from chaperonin.files import write_atomically
-    from chaperonin.inference.memory import resident_bytes
-    from chaperonin.inference.provenance import Provenance
-    from chaperonin.report import write_report
+    from chaperonin.errors import UsageError
     from chaperonin.training.device import training_device
-    from chaperonin.training.forecast import forecast
-    from chaperonin.training.pretrain import MODEL_FOLDER, Pretraining, pretrain, read_corpus
+    from chaperonin.training.finetune_settings import FineTuning
+    from chaperonin.training.settings import resolve_training
 
-    settings = resolve(Pretraining, file=config, overrides=set or ())
+    if input is None:
+        from chaperonin.cli.sagemaker import train_as_sagemaker
+
+        return train_as_sagemaker(device)
+    if outdir is None:
+        raise UsageError("no OUTDIR", advice="Write `chaperonin train INPUT OUTDIR`.")
+    settings = resolve_training(input, set or (), model)
     place = training_device(device)
+    if isinstance(settings, FineTuning):
+        return fine_tune(settings, outdir, place, sweep, dry_run)
+    return pre_train(settings, outdir, place, dry_run)
+
+
+def fine_tune(
+    settings: "FineTuning", outdir: Path, place: "torch.device", sweep: bool = False, dry_run: bool = False
+) -> int:
+    """Fine-tune, judge, write the model and the report; returns the exit code."""
+    from chaperonin.config import as_yaml
+    from chaperonin.inference.provenance import Provenance
+    from chaperonin.parallel.data import join_processes, leave_processes
+    from chaperonin.training.finetune_forecast import forecast
+    from chaperonin.training.material import read_material
+    from chaperonin.training.study import study
+    from chaperonin.training.sweep import best_settings
+
+    provenance = Provenance("train", settings, seed=settings.training.seed)
+    processes, place = join_processes(place)
+    with provenance.stage("read and split"):
+        material = read_material(
+            settings.data, settings.split, settings.task, settings.kind, settings.classes
+        )
+    with provenance.stage("forecast"):
+        expected = forecast(settings, material, place)
+    if dry_run:
+        print(f"{as_yaml(settings)}\n{expected}")
+        return 0
+    if processes.is_first:
+        _begin(outdir, as_yaml(settings), material.dataset.rejected)
+        print("\n".join([str(expected), *material.warnings]), file=sys.stderr)
+    if sweep:
+        with provenance.stage("sweep"):
+            settings = best_settings(settings, material, outdir, place, processes)
+    with provenance.stage("train"):
+        result = study(settings, material, outdir, place, processes)
+    leave_processes()
+    failed = len(material.dataset.rejected)
+    if not processes.is_first:
+        return 3 if failed else 0
+    provenance.model = {"name": settings.model, "parameters": expected.parameters}
+    done = len(material.items)
+    provenance.write(
+        outdir,
+        records={"read": done + failed, "done": done, "failed": failed, "unique": done},
+        tokens=result.outcome.tokens,
+        predicted_bytes=expected.memory_bytes,
+    )
+    _end(outdir, str(result))
+    return 3 if failed else 0
+
+
+def pre_train(settings: "Pretraining", outdir: Path, place: "torch.device", dry_run: bool = False) -> int:
+    """Pre-train, write the model and the report; returns the exit code."""
+    from chaperonin.config import as_yaml
+    from chaperonin.inference.provenance import Provenance
+    from chaperonin.kernels.hardware import resident_bytes
+    from chaperonin.training.forecast import forecast
+    from chaperonin.training.pretrain import MODEL_FOLDER, pretrain, read_corpus
+
     provenance = Provenance("train", settings, seed=settings.training.seed)
     with provenance.stage("read and split"):
         corpus = read_corpus(settings)
@@ -55,10 +132,8 @@ def run(
     if dry_run:
         print(f"{as_yaml(settings)}\n{expected}")
         return 0
+    _begin(outdir, as_yaml(settings), corpus.rejected)
     print(expected, file=sys.stderr)
-    outdir.mkdir(parents=True, exist_ok=True)
-    write_atomically(outdir / "config.yaml", as_yaml(settings))
-    write_atomically(outdir / "failures.jsonl", "".join(map(_failure, corpus.rejected)))
     with provenance.stage("train"):
         outcome = pretrain(settings, corpus, outdir, place)
     done, failed = len(corpus.sequences), len(corpus.rejected)
@@ -69,9 +144,22 @@ def run(
         tokens=outcome.tokens,
         predicted_bytes=held_bytes + expected.memory_bytes,
     )
-    report = write_report(outdir)
-    print(f"{outcome}. Report: {report}", file=sys.stderr)
+    _end(outdir, str(outcome))
     return 3 if failed else 0
+
+
+def _begin(outdir: Path, settings: str, rejected: "Sequence[Rejected]") -> None:
+    from chaperonin.files import write_atomically
+
+    outdir.mkdir(parents=True, exist_ok=True)
+    write_atomically(outdir / "config.yaml", settings)
+    write_atomically(outdir / "failures.jsonl", "".join(map(_failure, rejected)))
+
+
+def _end(outdir: Path, outcome: str) -> None:
+    from chaperonin.report import write_report
+
+    print(f"{outcome}\nReport: {write_report(outdir)}", file=sys.stderr)
 
 
 def _failure(record: "Rejected") -> str:

@@ -128,6 +128,9 @@ def _rows() -> Iterator[tuple[str, ...]]:
 
     for model in hub.bundled():
         yield (f"chaperonin/{model}", "bundled", *_measures(hub.BUNDLED / model), "", "Apache-2.0")
+    for model in hub.bundled_adapters():
+        own = sum(path.stat().st_size for path in (hub.BUNDLED / model).glob("*.safetensors"))
+        yield (f"chaperonin/{model}", "bundled", "adapter", _bytes(own), "", "Apache-2.0")
     here = set()
     for cached in hub.cached():
         if _is_known_type(cached.folder):

@@ -1,21 +1,21 @@
-"""Records from what people have: FASTA, CSV or TSV files, compressed or not, or a folder of them."""
+"""Records from what people have: FASTA, CSV, TSV or Parquet files, or a folder of them."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from chaperonin.data.tables import read_table
+from chaperonin.data.tables import PARQUET_SUFFIX, read_table
 from chaperonin.errors import InputError
 from chaperonin.protein.fasta import clean_id, read_fasta, require_length
 from chaperonin.protein.lines import DEFAULT_LIMITS, Limits, display_name, read_lines
 from chaperonin.protein.sequence import clean
 
 FASTA_SUFFIXES = (".fasta", ".fa", ".faa", ".fas", ".fsa", ".pep", ".mpfa")
-TABLE_SUFFIXES = (".csv", ".tsv", ".tab")
-SEQUENCE_COLUMNS = ("sequence", "mutated_sequence", "protein", "seq", "Sequence")
-ID_COLUMNS = ("id", "ID", "name", "acc", "ACC", "entry")
+TABLE_SUFFIXES = (".csv", ".tsv", ".tab", PARQUET_SUFFIX)
+SEQUENCE_COLUMNS = ("sequence", "mutated_sequence", "protein", "seq", "Sequence", "prot_seq", "fasta")
+ID_COLUMNS = ("id", "ID", "name", "acc", "ACC", "entry", "sid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +192,7 @@ def _file_entries(
     raise InputError(
         f"the suffix {suffix!r} says nothing about the format",
         where=display_name(path),
-        advice=f"Name it {', '.join(FASTA_SUFFIXES[:3])} (FASTA), .csv or .tsv; .gz may follow.",
+        advice=f"Name it {', '.join(FASTA_SUFFIXES[:3])} (FASTA), .csv, .tsv (.gz may follow) or .parquet.",
     )
 
 
@@ -218,8 +218,8 @@ def _fasta_entries(path: Path, limits: Limits) -> Iterator[_Entry]:
 def _table_entries(path: Path, columns: tuple[str, str], limits: Limits) -> Iterator[_Entry]:
     file = display_name(path)
     table = read_table(path, limits)
-    sequence_column = _find(table.header, columns[0], SEQUENCE_COLUMNS)
-    id_column = _find(table.header, columns[1], ID_COLUMNS)
+    sequence_column = find_column(table.header, columns[0], SEQUENCE_COLUMNS)
+    id_column = find_column(table.header, columns[1], ID_COLUMNS)
     if sequence_column is None or (id_column is None and columns[1] != "id"):
         missing = columns[0] if sequence_column is None else columns[1]
         raise InputError(
@@ -233,7 +233,7 @@ def _table_entries(path: Path, columns: tuple[str, str], limits: Limits) -> Iter
         yield _Entry(id, row.columns[sequence_column], where, row.notes + notes, row.columns, row.error)
 
 
-def _find(header: tuple[str, ...], wanted: str, usual: tuple[str, ...]) -> str | None:
+def find_column(header: Sequence[str], wanted: str, usual: tuple[str, ...]) -> str | None:
     """The wanted column; for the default one, any of the usual names, also in other case."""
     if wanted in header:
         return wanted

@@ -1,16 +1,24 @@
-"""CSV and TSV files as they are found, one row at a time."""
+"""CSV, TSV and Parquet files as they are found, one row at a time."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chaperonin.errors import InputError
 from chaperonin.protein.lines import DEFAULT_LIMITS, Limits, Line, display_name, read_lines
 
+if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetFile
+
+PARQUET_SUFFIX = ".parquet"
+
 
 class Row(NamedTuple):
-    """One row: its cells by column name. A row with an error cannot be used; its cells may be incomplete."""
+    """One row: its cells by column name. A row with an error cannot be used; its cells may be incomplete.
+
+    `line` is where it begins in a text file, and its number from 1 in a Parquet file.
+    """
 
     line: int
     columns: dict[str, str]
@@ -31,9 +39,12 @@ def read_table(path: Path, limits: Limits = DEFAULT_LIMITS) -> Table:
 
     In a `.tsv` each line is one row, whatever quotes it holds. A `.csv` may also be parted by semicolons or
     tabs, as its header shows; a quote that is never closed is the error of its own line. A column name that
-    comes twice gets a suffix. InputError: no header.
+    comes twice gets a suffix. In a `.parquet` file numbers become text, lists are joined by semicolons and
+    nothing is an empty cell. InputError: no header, or no Parquet file.
     """
     where = display_name(path)
+    if Path(path.name.removesuffix(".gz")).suffix.lower() == PARQUET_SUFFIX:
+        return _read_parquet(path)
     lines = _Lines(read_lines(path, limits))
     first = next((line for line in lines if line.text.strip()), None)
     if first is None:
@@ -174,3 +185,54 @@ def _quoted_cell(text: str, start: int) -> tuple[str, int]:
 
 def _unquoted(cell: str) -> str:
     return cell[1:-1].replace('""', '"') if len(cell) > 1 and cell[0] == cell[-1] == '"' else cell
+
+
+def _read_parquet(path: Path) -> Table:
+    from pyarrow import ArrowException
+    from pyarrow.parquet import ParquetFile
+
+    try:
+        file = ParquetFile(path)
+        names = file.schema_arrow.names
+    except (ArrowException, OSError) as error:
+        raise InputError(
+            f"the Parquet file cannot be read: {_one_line(error)}",
+            where=display_name(path),
+            advice="Write it again, or save the table as CSV.",
+        ) from error
+    header = _distinct(names)
+    return Table(header, _parquet_rows(file, header))
+
+
+def _parquet_rows(file: "ParquetFile", header: tuple[str, ...]) -> Iterator[Row]:
+    """Rows of the batches that can be read; damage is the error of one last row."""
+    from pyarrow import ArrowException
+
+    number = 0
+    try:
+        for batch in file.iter_batches(batch_size=_PARQUET_ROWS):
+            for cells in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                number += 1
+                yield Row(number, dict(zip(header, map(_text, cells), strict=True)), (), None)
+    except (ArrowException, OSError) as error:
+        damage = InputError(f"the Parquet file is damaged: {_one_line(error)}", advice="Write it again.")
+        yield Row(number + 1, dict.fromkeys(header, ""), (), damage)
+    finally:
+        file.close()
+
+
+_PARQUET_ROWS = 1024
+
+
+def _text(cell: Any) -> str:
+    if cell is None:
+        return ""
+    if isinstance(cell, list):
+        return ";".join(map(_text, cell))
+    if isinstance(cell, bytes):
+        return cell.decode("utf-8", "replace")
+    return str(cell)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from chaperonin.data.batching import make_batch
 from chaperonin.data.sources import Rejected
+from chaperonin.data.windows import WINDOW, blend_weights, windows
 from chaperonin.errors import InputError
 from chaperonin.files import atomic_file
 from chaperonin.inference.jobs import Job, Outcome
-from chaperonin.inference.sequences import SequenceJob, SequenceSettings, fit, read_source
-from chaperonin.inference.windows import WINDOW, blend_weights, windows
+from chaperonin.inference.memory import free_bytes
+from chaperonin.inference.sequences import SequenceJob, SequenceSettings, fit, forecast, read_source
 from chaperonin.models.esm.model import ESM
 from chaperonin.protein.sequence import file_names
 
@@ -64,7 +65,10 @@ def _map(model: ESM, sequence: str) -> NDArray[np.float32]:
 def contacts(
     model: ESM, source: str | Path | Mapping[str, str], settings: ContactSettings | None = None
 ) -> Iterator[ContactMap | Rejected]:
-    """Contact maps of a file, a folder or a mapping id → sequence, one at a time, in input order."""
+    """Contact maps of a file, a folder or a mapping id → sequence, one at a time, in input order.
+
+    A protein whose map does not fit into memory is rejected, as one that cannot be read.
+    """
     settings = settings or ContactSettings()
     for record in read_source(source, settings.unknown):
         if isinstance(record, Rejected):
@@ -72,6 +76,7 @@ def contacts(
             continue
         try:
             sequence, _ = fit(record.sequence, settings.long, record.where)
+            _require_memory(len(sequence), record.where)
         except InputError as error:
             yield Rejected(record.number, record.id, record.where, error)
             continue
@@ -95,13 +100,29 @@ def _compute(model: ESM, sequences: Sequence[str], budget: int) -> list[dict[str
     ]
 
 
-def _result_bytes(model: ESM, tokens: int) -> int:
-    return 4 * WINDOW * tokens
+def forecast_contacts(model: ESM, source: Path, settings: ContactSettings) -> str:
+    """What a run would take: records, tokens, memory, disk, time."""
+    return forecast(model, source, settings, _result_bytes)
+
+
+def _result_bytes(model: ESM, length: int) -> int:
+    return 4 * length**2
 
 
 def _alone_bytes(length: int) -> int:
     # Above one window: the sums, the weights, the map in the shard and in the file.
     return 4 * 4 * length**2 if length > WINDOW else 0
+
+
+def _require_memory(length: int, where: str) -> None:
+    """InputError where the map of one protein is larger than the free memory."""
+    needed, free = _alone_bytes(length), free_bytes(torch.device("cpu"))
+    if needed > free:
+        raise InputError(
+            f"the contact map of {length:,} residues needs {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free",
+            where=where,
+            advice='Use a machine with more memory, or ContactSettings(long="truncate").',
+        )
 
 
 def _write(job: Job, outdir: Path, model: ESM) -> list[Path]:

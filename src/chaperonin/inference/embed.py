@@ -2,25 +2,24 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import h5py
 import numpy as np
 import pyarrow as pa
-import torch
 from numpy.typing import NDArray
 from pyarrow import parquet
 
-from chaperonin.data.batching import make_batch, plan_batches
 from chaperonin.data.sources import Rejected
 from chaperonin.errors import InputError
 from chaperonin.files import atomic_file
 from chaperonin.inference.jobs import Job, JobRecord, Outcome
 from chaperonin.inference.memory import batch_tokens
-from chaperonin.inference.sequences import SequenceJob, SequenceSettings, fit, read_source
-from chaperonin.inference.windows import Window, blend, windows
+from chaperonin.inference.sequences import SequenceJob, SequenceSettings, fit, forecast, read_source
 from chaperonin.models.esm.model import ESM
+from chaperonin.tasks import features
 
 _ROWS = 4096
 """Rows of one Parquet row group."""
@@ -50,30 +49,7 @@ class Embeddings:
 
 def represent(model: ESM, sequences: Sequence[str], token_budget: int) -> list[NDArray[np.float32]]:
     """Representation `[length, width]` of each sequence, without ends; long ones in blended windows."""
-    spans = [windows(len(sequence)) for sequence in sequences]
-    pieces = [(number, span) for number, own in enumerate(spans) for span in own]
-    arrays = [model.alphabet.encode(sequences[number][span.start : span.stop]) for number, span in pieces]
-    parts: list[NDArray[np.float32]] = [np.empty(0, dtype=np.float32)] * len(pieces)
-    device = next(model.parameters()).device
-    for chosen in plan_batches([len(array) for array in arrays], token_budget):
-        batch = make_batch([arrays[index] for index in chosen]).to(device)
-        with torch.inference_mode():
-            hidden = model(batch.tokens, batch.segments).float().cpu().numpy()
-        for index, start, length in zip(chosen, batch.segments.starts, batch.segments.lengths, strict=True):
-            parts[index] = hidden[start + 1 : start + length - 1]
-    return list(_blended(parts, pieces, spans, sequences))
-
-
-def _blended(
-    parts: list[NDArray[np.float32]],
-    pieces: list[tuple[int, Window]],
-    spans: list[list[Window]],
-    sequences: Sequence[str],
-) -> Iterator[NDArray[np.float32]]:
-    first = 0
-    for own, sequence in zip(spans, sequences, strict=True):
-        yield blend(parts[first : first + len(own)], own, len(sequence))
-        first += len(own)
+    return [vectors[1:] for vectors in features.represent(model, sequences, token_budget)]
 
 
 def embed(
@@ -128,10 +104,19 @@ def embed_job(
             files.append(_write_hdf5(job, outdir / "embeddings.h5", settings.compression))
         return files
 
-    def result_bytes(model: ESM, tokens: int) -> int:
-        return 0 if settings.level == "protein" else 4 * model.config.width * tokens
+    return SequenceJob("embed", settings, compute, write, partial(_result_bytes, settings)).run(
+        model, source, outdir, overwrite
+    )
 
-    return SequenceJob("embed", settings, compute, write, result_bytes).run(model, source, outdir, overwrite)
+
+def forecast_embed(model: ESM, source: Path, settings: EmbedSettings) -> str:
+    """What `embed_job` would take."""
+    return forecast(model, source, settings, partial(_result_bytes, settings))
+
+
+def _result_bytes(settings: EmbedSettings, model: ESM, length: int) -> int:
+    vectors = 1 if settings.level == "protein" else 1 + length
+    return 4 * model.config.width * vectors
 
 
 def _done(job: Job) -> Iterator[JobRecord]:

@@ -2,18 +2,18 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
-import torch
 from torch import nn
 
 from chaperonin.adapt.prepare import prepare
 from chaperonin.errors import UsageError
+from chaperonin.kernels.hardware import choose_device
 from chaperonin.models import layout_of
 from chaperonin.models.esm.model import ESM
-from chaperonin.weights.files import read_config, weight_files
+from chaperonin.tasks.folder import Trained, read_trained, trained_folder, weights_digest
+from chaperonin.weights.files import read_config
 from chaperonin.weights.hub import resolve
 from chaperonin.weights.pretrained import load_folder
 
@@ -32,21 +32,19 @@ class Origin:
     precision: str
     device: str
     parameters: int
+    trained: Trained | None = None
+    """Head, classes and calibration, where it is a model that was fine-tuned here."""
 
     @cached_property
     def sha256(self) -> str:
-        """Hash over the weight files: two equal hashes are the same model."""
-        digest = sha256()
-        for path in weight_files(self.folder):
-            with path.open("rb") as opened:
-                while block := opened.read(1 << 22):
-                    digest.update(block)
-        return digest.hexdigest()
+        """Hash over what results depend on, the weight files: two equal hashes are the same model."""
+        return weights_digest(self.folder) if self.trained is None else self.trained.sha256
 
 
 def load(name: str = BUNDLED, *, precision: Precision = "auto", device: str = "auto") -> ESM:
     """Model by hub name, by folder, or the bundled one, in evaluation mode; `origin_of` says which.
 
+    A folder that `chaperonin train` wrote gives the model with what it learned in its weights, and its head beside it.
     Nothing is downloaded: a hub name must have been pulled before (`chaperonin weights pull NAME`).
 
     precision: `auto` is bf16 on a GPU that has it, else fp32; `int8` is for CPUs and changes results by about a
@@ -54,14 +52,19 @@ def load(name: str = BUNDLED, *, precision: Precision = "auto", device: str = "a
 
     Raises WeightsError for a missing or damaged checkpoint, UnavailableError for what this machine cannot do.
     """
-    folder = resolve(name)
-    where = _device(device)
-    layout = layout_of(read_config(folder).get("model_type"), where=str(folder))
-    model = load_folder(layout, folder)
+    where = choose_device(device, advice="Write --set device=cpu.")
+    own = trained_folder(name)
+    trained = None if own is None else read_trained(own)
+    if trained is None:
+        folder = resolve(name)
+        layout = layout_of(read_config(folder).get("model_type"), where=str(folder))
+        model = load_folder(layout, folder)
+    else:
+        folder, model = trained.folder, trained.backbone()
     parameters = sum(parameter.numel() for parameter in model.parameters())
     model, chosen = prepare(model, precision, where)
     assert isinstance(model, ESM)
-    model.origin = Origin(name, folder, chosen, str(where), parameters)  # type: ignore[assignment]
+    model.origin = Origin(name, folder, chosen, str(where), parameters, trained)  # type: ignore[assignment]
     return model
 
 
@@ -71,15 +74,3 @@ def origin_of(model: nn.Module) -> Origin:
     if not isinstance(origin, Origin):
         raise UsageError("the model does not say where it came from", advice="Get it by chaperonin.load(…).")
     return origin
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"device {name!r} is unknown", advice="Write cpu, cuda or cuda:1.") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError("device cuda was asked for and there is none", advice="Write --set device=cpu.")
-    return device

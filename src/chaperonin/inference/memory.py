@@ -14,6 +14,7 @@ import torch
 from chaperonin.errors import UsageError
 from chaperonin.inference.load import origin_of
 from chaperonin.inference.provenance import peak_memory
+from chaperonin.kernels.heap import return_free_memory
 from chaperonin.models.esm.model import ESM, ESMConfig
 
 CPU_BATCH_TOKENS = 4096
@@ -33,13 +34,14 @@ class Footprint:
     vectors: int
     """Vectors of the model's width per token."""
     runtime_bytes: int
-    """What the first pass leaves for good: compiled kernels, their scratch, thread stacks."""
+    """What the first passes leave for good: pages of the libraries, compiled kernels, their scratch, thread stacks; and
+    the holes in the heap that one batch makes."""
 
 
 FOOTPRINTS = {
-    "fp32": Footprint(vectors=8, runtime_bytes=30_000_000),
-    "bf16": Footprint(vectors=8, runtime_bytes=30_000_000),
-    "int8": Footprint(vectors=7, runtime_bytes=10_000_000),  # products run over blocks of rows
+    "fp32": Footprint(vectors=8, runtime_bytes=45_000_000),
+    "bf16": Footprint(vectors=8, runtime_bytes=45_000_000),
+    "int8": Footprint(vectors=7, runtime_bytes=30_000_000),  # products run over blocks of rows
 }
 
 
@@ -82,16 +84,16 @@ def resident_bytes() -> int:
 def predicted_peak_bytes(model: ESM, tokens: int, kept_bytes: int = 0) -> int:
     """Peak of a run of batches of `tokens` tokens: on a GPU its tensors, else the whole process.
 
-    kept_bytes: results that wait to be written.
+    kept_bytes: results that wait to be written; a shard, as large as they are, is made of them between two batches.
     """
     parameter = next(model.parameters())
     footprint = FOOTPRINTS[origin_of(model).precision]
     activations = activation_bytes(model.config, tokens, parameter.element_size(), footprint.vectors)
     if parameter.device.type == "cuda":
         return torch.cuda.memory_allocated(parameter.device) + activations
-    return max(
-        peak_memory().host_bytes, resident_bytes() + footprint.runtime_bytes + activations + kept_bytes
-    )
+    return_free_memory()  # of loading and planning: the batches use it again, so it must not be counted twice
+    working = footprint.runtime_bytes + kept_bytes + max(activations, kept_bytes)
+    return max(peak_memory().host_bytes, resident_bytes() + working)
 
 
 def _available_bytes() -> int:

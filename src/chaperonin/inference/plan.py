@@ -13,12 +13,18 @@ class Plan:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self.result_bytes = 0
+        """Size of the results of all units, as far as it was said."""
 
-    def unit(self, key: str, payload: Mapping[str, Any], tokens: int) -> None:
-        """Enter a computation; one with the same key is there already and stays as it is."""
+    def unit(self, key: str, payload: Mapping[str, Any], tokens: int, result_bytes: int = 0) -> None:
+        """Enter a computation; one with the same key is there already and stays as it is.
+
+        result_bytes: the size that its result will have.
+        """
         cursor = self._ledger.execute("INSERT OR IGNORE INTO units (key, tokens) VALUES (?, ?)", key, tokens)
         if cursor.rowcount:
             self._ledger.execute("INSERT INTO payloads VALUES (?, ?)", cursor.lastrowid, json.dumps(payload))
+            self.result_bytes += result_bytes
 
     def record(
         self,

@@ -8,6 +8,7 @@ from typing import Any
 from chaperonin.errors import MemoryLimitError
 from chaperonin.inference.jobs import Job, Unit
 from chaperonin.inference.progress import Progress, Stage
+from chaperonin.kernels.heap import return_free_memory
 
 Compute = Callable[[list[Unit]], Sequence[Mapping[str, Any]]]
 """Units of one batch to their results, arrays by name."""
@@ -27,6 +28,7 @@ def run_units(
         for batch in job.batches(token_budget):
             for part in ladder.run(batch):
                 shown.advance(len(part), sum(unit.tokens for unit in part))
+            return_free_memory()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

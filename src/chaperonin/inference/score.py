@@ -11,24 +11,30 @@ from typing import Any, Literal
 
 from chaperonin.config import as_dict
 from chaperonin.data.sources import fingerprint
+from chaperonin.data.tables import read_table
 from chaperonin.errors import InputError, UsageError
+from chaperonin.files import write_atomically
 from chaperonin.inference.jobs import Job, Outcome
-from chaperonin.inference.load import BUNDLED, Origin, Precision
+from chaperonin.inference.load import BUNDLED, Origin, Precision, origin_of
 from chaperonin.inference.memory import batch_tokens, predicted_peak_bytes
+from chaperonin.inference.plan import Plan
 from chaperonin.inference.progress import Progress
 from chaperonin.inference.provenance import Provenance
 from chaperonin.inference.run import run_units
 from chaperonin.inference.score_compute import log_probabilities
-from chaperonin.inference.score_evaluation import Reference, write_metrics
-from chaperonin.inference.score_input import VariantFile, WildTypes, target_file, variant_files
-from chaperonin.inference.score_output import MEASURED, SCORE, write_scan, write_variants
-from chaperonin.inference.score_plan import Protocol, read_reference
-from chaperonin.inference.score_survey import Entries, Tables, enter_scan, enter_tables, open_tables
+from chaperonin.inference.score_evaluation import MEASURED, Reference, read_scores, write_metrics
+from chaperonin.inference.score_input import VariantFile, variant_files
+from chaperonin.inference.score_output import SCORE, write_scan, write_variants
+from chaperonin.inference.score_plan import UNIT_TOKENS, Protocol, read_reference
+from chaperonin.inference.score_survey import Entries, enter_scan, enter_tables
+from chaperonin.inference.score_wild_types import Tables, WildTypes, target_file
 from chaperonin.inference.score_windows import WINDOW_TOKENS
 from chaperonin.inference.sequences import refuse_inside, tokens_per_second
 from chaperonin.models.esm.model import ESM
 
 log = logging.getLogger(__name__)
+
+SCORES, METRICS = "scores.csv", "metrics.json"
 
 
 @dataclass(frozen=True)
@@ -53,12 +59,14 @@ class ScoreSettings:
     """ProteinGym's reference file, for wild types and for its average."""
     first_residue: int = 1
     """Number of the wild type's first residue in the notation of tables."""
+    unknown: str | None = None
+    """`X` reads the letter J as X instead of failing the record."""
     batch_tokens: int | None = None
     """Tokens per batch; by default what suits the machine."""
 
 
-_PLACES = ("model", "device", "precision", "batch_tokens", "target", "reference")
-"""Settings that say where something is, not what the result is: their content is in the job's identity."""
+_NOT_IDENTITY = ("model", "device", "precision", "batch_tokens", "target", "reference", "evaluate")
+"""Settings that say where something is, whose content is in the job's identity, or that do not touch the scores."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,7 @@ class ScoreInput:
     """What was found in the input, before any pass is run."""
 
     source: Path
+    fingerprint: str
     tables: Tables
     """Empty for a saturation scan of proteins."""
     reference: Reference
@@ -81,7 +90,7 @@ class ScoreInput:
         if self.tables:
             enter_tables(self.tables, self.settings.protocol, self.official, entries)
         else:
-            enter_scan(self.source, self.settings.protocol, entries)
+            enter_scan(self.source, self.settings.protocol, entries, self.settings.unknown)
 
 
 @dataclass(frozen=True)
@@ -99,6 +108,7 @@ def open_input(source: Path, settings: ScoreSettings) -> ScoreInput:
 
     Raises InputError or UsageError where nothing can come of it.
     """
+    content = fingerprint(source)
     reference = read_reference(Path(settings.reference)) if settings.reference else {}
     files = variant_files(source)
     if not files:
@@ -108,9 +118,10 @@ def open_input(source: Path, settings: ScoreSettings) -> ScoreInput:
                 where=str(source),
                 advice="Name the column mutant, or leave --target and --evaluate out.",
             )
-        return ScoreInput(source, (), reference, settings)
-    sequences = {name: row["target_seq"].strip().upper() for name, row in reference.items()}
-    tables = open_tables(source, files, WildTypes(settings.target, sequences), settings.first_residue)
+        return ScoreInput(source, content, (), reference, settings)
+    sequences = {name: row["target_seq"] for name, row in reference.items()}
+    wild_types = WildTypes(settings.target, sequences, settings.unknown)
+    tables = wild_types.tables(source, files, settings.first_residue)
     readable = [table for table in tables if isinstance(table, VariantFile)]
     if settings.evaluate and not any(MEASURED in table.header for table in readable):
         raise UsageError(
@@ -118,15 +129,15 @@ def open_input(source: Path, settings: ScoreSettings) -> ScoreInput:
             where=str(source),
             advice="Name the column with the measurements so, or leave --evaluate out.",
         )
-    return ScoreInput(source, tables, reference, settings)
+    return ScoreInput(source, content, tables, reference, settings)
 
 
 def forecast(model: ESM, source: Path, settings: ScoreSettings) -> str:
     """What a run would take: passes, tokens, memory, and time from a short measurement on this machine."""
-    entries = Entries(longest=_longest(model))
+    budget = batch_tokens(model, settings.batch_tokens)
+    entries = _entries(model, budget)
     found = open_input(source, settings)
     found.enter(entries)
-    budget = batch_tokens(model, settings.batch_tokens)
     peak = predicted_peak_bytes(model, min(budget, entries.cost.tokens))
     seconds = entries.cost.tokens / tokens_per_second(model)
     return (
@@ -150,13 +161,12 @@ def score(
             source = path
         outdir = Path(folder) / "scores"
         outcome = score_job(model, Path(source), outdir, settings)
-        with (outdir / "scores.csv").open(encoding="utf-8", newline="") as file:
-            rows: list[dict[str, str | float]] = [
-                {name: float(cell) if name == SCORE else cell for name, cell in row.items()}
-                for row in csv.DictReader(file)
-            ]
+        rows: list[dict[str, str | float]] = [
+            {name: float(cell or "nan") if name == SCORE else cell for name, cell in row.columns.items()}
+            for row in read_table(outdir / SCORES).rows
+        ]
         lines = (outdir / "failures.jsonl").read_text(encoding="utf-8").splitlines()
-        metrics = outdir / "metrics.json"
+        metrics = outdir / METRICS
         return Scores(
             rows=rows,
             failures=[json.loads(line) for line in lines],
@@ -170,19 +180,19 @@ def score_job(
 ) -> Outcome:
     """Score into OUTDIR: scores.csv, and metrics.json and metrics.csv when evaluated; resumes after a kill."""
     settings = settings or ScoreSettings()
-    origin = _origin(model)
+    origin = origin_of(model)
     identity = {"name": origin.name, "sha256": origin.sha256, "parameters": origin.parameters}
     provenance = Provenance("score", settings, model=identity)
     found = open_input(source, settings)
     refuse_inside(outdir, source)
     with Job.open(outdir, _identity(origin, found), overwrite) as job:
         if job.outcome is not None:
-            log.info("%s is complete; use --overwrite to do it again", outdir)
-            return job.outcome
+            return _finished(job, found, outdir, origin.name)
+        # A job that goes on keeps its first budget: batches, and so the last digits, stay the same.
+        budget = job.token_budget or batch_tokens(model, settings.batch_tokens)
         if not job.planned:
             with provenance.stage("read"):
-                _plan(job, found, _longest(model))
-        budget = job.token_budget or batch_tokens(model, settings.batch_tokens)
+                _plan(job, found, model, budget)
         predicted = predicted_peak_bytes(model, min(budget, job.totals.tokens))
         log.info("batches of %s tokens, predicted peak %.2f GB", f"{budget:,}", predicted / 1e9)
         with provenance.stage("compute"):
@@ -198,23 +208,31 @@ def score_job(
         return job.finish(files)
 
 
-def _origin(model: ESM) -> Origin:
-    assert isinstance(model.origin, Origin)
-    return model.origin
+def _finished(job: Job, found: ScoreInput, outdir: Path, model: str) -> Outcome:
+    """The outcome of a job that is complete; its scores are evaluated where that is asked for, now as before."""
+    assert job.outcome is not None
+    log.info("%s is complete; use --overwrite to do it again", outdir)
+    if not found.settings.evaluate:
+        return job.outcome
+    path = outdir / "run.json"
+    run = json.loads(path.read_text(encoding="utf-8"))
+    run["config"]["evaluate"] = True
+    write_atomically(path, json.dumps(run, indent=2, ensure_ascii=False) + "\n")
+    return job.finish([outdir / SCORES, *_evaluate(job, found, outdir, model), path])
 
 
 def _identity(origin: Origin, found: ScoreInput) -> dict[str, Any]:
     """All that the scores depend on."""
     settings = found.settings
-    target = target_file(settings.target) if settings.target else None
+    target = target_file(settings.target, settings.unknown) if settings.target else None
     return {
         "verb": "score",
-        "input": fingerprint(found.source),
+        "input": found.fingerprint,
         "model": origin.sha256,
         "precision": origin.precision,
         "target": settings.target if target is None else fingerprint(target),
         "reference": fingerprint(Path(settings.reference)) if settings.reference else None,
-        **{name: value for name, value in as_dict(settings).items() if name not in _PLACES},
+        **{name: value for name, value in as_dict(settings).items() if name not in _NOT_IDENTITY},
     }
 
 
@@ -223,34 +241,41 @@ def _longest(model: ESM) -> int | None:
     return WINDOW_TOKENS - 2 if model.config.positions == "learned" else None
 
 
-def _plan(job: Job, found: ScoreInput, longest: int | None) -> None:
+def _entries(model: ESM, budget: int, plan: Plan | None = None) -> Entries:
+    return Entries(plan, _longest(model), min(UNIT_TOKENS, budget))
+
+
+def _plan(job: Job, found: ScoreInput, model: ESM, budget: int) -> None:
     with job.planning() as plan:
-        entries = Entries(plan, longest)
+        entries = _entries(model, budget, plan)
         found.enter(entries)
         if not entries.records:
             raise InputError("there are no records in the input", where=str(found.source), advice="Add some.")
     log.info("%s", _describe(entries, found))
-    for error in entries.failures[:3]:
+    for error in entries.first_failures:
         log.info("cannot be scored: %s", error)
 
 
 def _describe(entries: Entries, found: ScoreInput) -> str:
     noun = ("variant" if found.tables else "protein") + "s" * (entries.records != 1)
-    unusable = f" ({len(entries.failures):,} of them cannot be used)" if entries.failures else ""
+    unusable = f" ({entries.failed:,} of them cannot be used)" if entries.failed else ""
     return f"{entries.records:,} {noun}{unusable}: {entries.cost}"
 
 
 def _write(job: Job, found: ScoreInput, outdir: Path, model: str) -> list[Path]:
-    path = outdir / "scores.csv"
+    path = outdir / SCORES
     if not found.tables:
-        write_scan(job, found.source, found.official, path)
+        write_scan(job, found.source, found.official, path, found.settings.unknown)
         return [path]
-    assays = write_variants(job, found.tables, found.official, path)
-    if not found.settings.evaluate:
-        return [path]
+    write_variants(job, found.tables, found.official, path)
+    return [path, *(_evaluate(job, found, outdir, model) if found.settings.evaluate else [])]
+
+
+def _evaluate(job: Job, found: ScoreInput, outdir: Path, model: str) -> list[Path]:
+    assays = read_scores(job, found.tables, outdir / SCORES)
     metrics, files = write_metrics(assays, model, found.reference, outdir)
     log.info("%s", _summary(metrics, model))
-    return [path, *files]
+    return files
 
 
 def _summary(metrics: dict[str, Any], model: str) -> str:

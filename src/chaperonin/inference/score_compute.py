@@ -60,17 +60,23 @@ def log_probabilities(model: ESM, units: Sequence[Unit]) -> list[dict[str, NDArr
 
 
 def _passes(model: ESM, payload: Mapping[str, Any]) -> Iterator[_Pass]:
-    sequence, positions = payload["sequence"], payload["positions"]
-    tokens = model.alphabet.encode(sequence)
+    """Passes of one unit; tokens are counted in the whole protein, and `first` residues of it come before the piece."""
+    piece, first, positions = (
+        model.alphabet.encode(payload["sequence"]),
+        payload["first"],
+        payload["positions"],
+    )
     shift = 2 if payload["read"] == "next" else 1
-    scored = [int(tokens[position + shift]) for position in positions]
+    scored = [int(piece[position + shift - first]) for position in positions]
     if not payload["masked"]:
         start, stop = payload["start"], payload["stop"]
-        yield _Pass(tokens[start:stop], [position + 1 - start for position in positions], scored)
+        rows = [position + 1 - start for position in positions]
+        yield _Pass(piece[start - first : stop - first], rows, scored)
         return
+    length = payload["length"]
     for position, residue in zip(positions, scored, strict=True):
         token = position + 1
-        start, stop = (0, len(tokens)) if payload["whole"] else optimal_window(token, len(tokens))
-        masked = tokens[start:stop].copy()
+        start, stop = (0, length) if payload["whole"] else optimal_window(token, length)
+        masked = piece[start - first : stop - first].copy()
         masked[token - start] = model.alphabet.mask
         yield _Pass(masked, [token - start], [residue])

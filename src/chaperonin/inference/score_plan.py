@@ -1,6 +1,7 @@
 """Which forward passes variants need: changed positions only, equal proteins once, each pass priced."""
 
 import csv
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from chaperonin.errors import UsageError
-from chaperonin.inference.score_windows import WINDOW_TOKENS, overlapping_windows
+from chaperonin.inference.score_windows import WINDOW_TOKENS, optimal_window, overlapping_windows
 
 Protocol = Literal["masked-marginal", "wt-marginal", "pseudo-likelihood", "indel"]
 
@@ -16,8 +17,7 @@ Read = Literal["all", "own", "next"]
 """Log-probabilities kept of a position: of every residue, of its own, or (`next`) of the residue after it."""
 
 UNIT_TOKENS = 4096
-"""Masked passes of one protein are computed in groups of about so many tokens: the grain of resuming."""
-
+"""Masked passes of one protein are computed in groups of at most so many tokens: the grain of resuming."""
 
 _PLAIN = "plain:"
 
@@ -64,26 +64,62 @@ def digest(sequence: str) -> str:
 
 
 def masked_work(
-    sequence: str, positions: Iterable[int], read: Read = "all", whole: bool = False
+    sequence: str,
+    positions: Iterable[int],
+    read: Read = "all",
+    whole: bool = False,
+    unit_tokens: int = UNIT_TOKENS,
 ) -> Iterator[Work]:
-    """One pass for each position (index of a residue), masked there; `whole` means without a window."""
+    """One pass for each position (index of a residue), masked there; `whole` means without a window.
+
+    Passes are grouped up to `unit_tokens` tokens, or one that is longer; those of a long protein only where their
+    windows lie close together, so that what a unit holds of the sequence does not grow with the protein.
+    """
     length = len(sequence) + 2
     tokens = length if whole else min(length, WINDOW_TOKENS)
-    ordered, size = sorted(positions), max(UNIT_TOKENS // tokens, 1)
-    for group in (ordered[start : start + size] for start in range(0, len(ordered), size)):
-        payload = {"sequence": sequence, "positions": group, "masked": True, "read": read, "whole": whole}
-        yield Work(f"{read}:{digest(sequence)}:{group[0]}", payload, len(group), len(group) * tokens)
+    name = f"{read}:{digest(sequence)}"
+    for group in _groups(sorted(positions), max(unit_tokens // tokens, 1), whole or length == tokens):
+        start = 0 if whole else optimal_window(group[0] + 1, length)[0]
+        stop = length if whole else optimal_window(group[-1] + 1, length)[1]
+        payload = _piece(sequence, start, stop)
+        payload |= {"positions": group, "masked": True, "read": read, "whole": whole}
+        yield Work(f"{name}:{group[0]}", payload, len(group), len(group) * tokens)
+
+
+def _groups(ordered: list[int], size: int, anywhere: bool) -> Iterator[list[int]]:
+    """At most `size` positions each, and within the length of a window of each other unless `anywhere`."""
+    group: list[int] = []
+    for position in ordered:
+        if group and (len(group) == size or not (anywhere or position - group[0] < WINDOW_TOKENS)):
+            yield group
+            group = []
+        group.append(position)
+    if group:
+        yield group
+
+
+def _piece(sequence: str, start: int, stop: int) -> dict[str, Any]:
+    """The residues that the tokens `start` … `stop` of `<cls> sequence <eos>` need, and where they stand in it."""
+    first = max(start - 1, 0)
+    return {"sequence": sequence[first : max(stop - 1, 0)], "first": first, "length": len(sequence) + 2}
 
 
 def plain_work(sequence: str, positions: Iterable[int] | None = None, read: Read = "all") -> Iterator[Work]:
     """One pass without a mask, or one for each overlapping window; all positions unless some are named."""
     wanted = range(len(sequence)) if positions is None else sorted(positions)
+    name = f"{_PLAIN}{read}:{digest(sequence)}"
     for start, stop in overlapping_windows(len(sequence) + 2):
-        inside = [position for position in wanted if start <= position + 1 < stop]
+        inside = list(wanted[bisect_left(wanted, start - 1) : bisect_left(wanted, stop - 1)])
         if inside:
-            payload = {"sequence": sequence, "positions": inside, "masked": False, "read": read}
-            payload |= {"start": start, "stop": stop}
-            yield Work(f"{_PLAIN}{read}:{digest(sequence)}:{start}", payload, 1, stop - start)
+            payload = _piece(sequence, start, stop)
+            payload |= {"positions": inside, "masked": False, "read": read, "start": start, "stop": stop}
+            yield Work(f"{name}:{start}", payload, 1, stop - start)
+
+
+def keys_of(sequence: str, keys: Iterable[str]) -> list[str]:
+    """Those of the keys that name passes over the sequence."""
+    name = f":{digest(sequence)}:"
+    return [key for key in keys if name in key]
 
 
 def is_plain(key: str) -> bool:
@@ -91,14 +127,17 @@ def is_plain(key: str) -> bool:
     return key.startswith(_PLAIN)
 
 
-def pseudo_likelihood_work(sequence: str, official: bool = False) -> Iterator[Work]:
+def pseudo_likelihood_work(
+    sequence: str, official: bool = False, unit_tokens: int = UNIT_TOKENS
+) -> Iterator[Work]:
     """Every position masked in turn.
 
     ProteinGym's script masks residues 1 to L-2 without any window, and reads at each the residue after it.
     """
     if official:
-        return masked_work(sequence, range(len(sequence) - 2), "next", whole=True)
-    return masked_work(sequence, range(len(sequence)), "own")
+        positions = range(len(sequence) - 2)
+        return masked_work(sequence, positions, "next", whole=True, unit_tokens=unit_tokens)
+    return masked_work(sequence, range(len(sequence)), "own", unit_tokens=unit_tokens)
 
 
 def official_cost(protocol: Protocol, sequence: str) -> TokenPlan:

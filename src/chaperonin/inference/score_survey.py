@@ -2,16 +2,18 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from chaperonin.data.sources import Record, Rejected, read_records
+from chaperonin.data.sources import Rejected, read_records
 from chaperonin.errors import ChaperoninError, InputError, UsageError
 from chaperonin.inference.jobs import Plan
-from chaperonin.inference.score_input import VariantFile, VariantRow, WildTypes, stem
+from chaperonin.inference.score_input import Unreadable, VariantFile, VariantRow
 from chaperonin.inference.score_plan import (
+    UNIT_TOKENS,
     Protocol,
     TokenPlan,
     Work,
@@ -20,44 +22,48 @@ from chaperonin.inference.score_plan import (
     plain_work,
     pseudo_likelihood_work,
 )
+from chaperonin.inference.score_wild_types import Tables
 from chaperonin.protein.variant import indices
 
 log = logging.getLogger(__name__)
+
+_SHOWN_FAILURES = 3
 
 MARGINALS = ("masked-marginal", "wt-marginal")
 """Protocols that read changed positions of the wild type; the others read whole mutated sequences."""
 
 
-@dataclass(frozen=True)
-class Unreadable:
-    """A file of a folder that cannot be read at all: one failed record."""
-
-    name: str
-    error: InputError
-
-
-Tables = Sequence[VariantFile | Unreadable]
-
-
 class Entries:
     """Takes records and work as they are found, counts them, and enters them in a job's plan if there is one."""
 
-    def __init__(self, plan: Plan | None = None, longest: int | None = None) -> None:
-        """`longest` is the most residues that the model can take in one pass; None is no limit."""
+    def __init__(
+        self, plan: Plan | None = None, longest: int | None = None, unit_tokens: int = UNIT_TOKENS
+    ) -> None:
+        """`longest` is the most residues that the model can take in one pass; None is no limit.
+
+        `unit_tokens` is the most tokens of masked passes that are computed together.
+        """
         self._plan = plan
         self.longest = longest
-        self._keys: set[str] = set()
+        self.unit_tokens = unit_tokens
+        self._entered: set[bytes] = set()
         self.cost = TokenPlan()
-        self.records = 0
-        self.failures: list[ChaperoninError] = []
+        self.records = self.failed = 0
+        self.first_failures: list[ChaperoninError] = []
 
     def work(self, works: Iterable[Work]) -> list[str]:
-        """Enter passes, equal ones once, and return their keys."""
-        keys = []
+        """Enter all passes over one protein, equal ones once, and return their keys."""
+        keys: list[str] = []
+        known = False
         for work in works:
+            if (
+                not keys
+            ):  # the first key stands for all of them: thousands of proteins have millions of passes
+                name = blake2b(work.key.encode(), digest_size=12).digest()
+                known = name in self._entered
+                self._entered.add(name)
             keys.append(work.key)
-            if work.key not in self._keys:
-                self._keys.add(work.key)
+            if not known:
                 self.cost += TokenPlan(work.passes, work.tokens)
                 if self._plan is not None:
                     self._plan.unit(work.key, work.payload, work.tokens)
@@ -72,22 +78,11 @@ class Entries:
     def failure(self, id: str, error: ChaperoninError) -> None:
         """Enter the next record, which cannot be scored."""
         self.records += 1
-        self.failures.append(error)
+        self.failed += 1
+        if self.failed <= _SHOWN_FAILURES:
+            self.first_failures.append(error)
         if self._plan is not None:
             self._plan.failure(self.records, id, error)
-
-
-def open_tables(source: Path, files: Sequence[Path], wild_types: WildTypes, first: int) -> Tables:
-    """The tables of the input. What is wrong with a single file is raised, in a folder it is that file's failure."""
-    tables: list[VariantFile | Unreadable] = []
-    for path in files:
-        try:
-            tables.append(wild_types.open(path, first))
-        except InputError as error:
-            if not source.is_dir():
-                raise
-            tables.append(Unreadable(stem(path), error))
-    return tables
 
 
 def enter_tables(tables: Tables, protocol: Protocol, official: bool, entries: Entries) -> None:
@@ -121,13 +116,13 @@ def enter_tables(tables: Tables, protocol: Protocol, official: bool, entries: En
             elif official and entries.longest is not None and len(row.mutated) > entries.longest:
                 entries.failure(row.id, _too_long(row, entries.longest))
             else:
-                needed = entries.work(_sequence_work(row, survey.protocol, official))
+                needed = _sequence_keys(row, survey.protocol, official, entries)
                 entries.cost += official_cost(survey.protocol, row.mutated)
                 entries.record(row.id, needed, {"protocol": survey.protocol}, row.where)
 
 
-def enter_scan(source: Path, protocol: Protocol, entries: Entries) -> None:
-    """Enter every protein of the input, to be scanned at all its positions."""
+def enter_scan(source: Path, protocol: Protocol, entries: Entries, unknown: str | None = None) -> None:
+    """Enter every protein of the input, to be scanned at all its positions; `unknown` as in `read_records`."""
     if protocol not in MARGINALS:
         raise UsageError(
             f"a saturation scan by {protocol} would run every mutated sequence on its own",
@@ -135,26 +130,17 @@ def enter_scan(source: Path, protocol: Protocol, entries: Entries) -> None:
             advice="Scan with masked-marginal or wt-marginal, or bring a table of the variants you need.",
         )
     notes: Counter[str] = Counter()
-    for record in read_records(source):
+    for record in read_records(source, unknown):
         if isinstance(record, Rejected):
             entries.failure(record.id, record.error)
             continue
         notes.update(note.partition(":")[0] for note in record.notes)
         entries.cost += official_cost(protocol, record.sequence)
-        keys = entries.work(_marginal_work(record.sequence, range(len(record.sequence)), protocol))
+        positions = range(len(record.sequence))
+        keys = entries.work(_marginal_work(record.sequence, positions, protocol, entries.unit_tokens))
         entries.record(record.id, keys, {"protocol": protocol}, record.where)
     for note, count in notes.most_common():
         log.info("%d proteins: %s", count, note)
-
-
-def scanned(source: Path) -> Iterable[Record | Rejected]:
-    """The proteins of a scan, in the order in which they were entered."""
-    return read_records(source)
-
-
-def pseudo_likelihood_keys(sequence: str, protocol: str, official: bool) -> list[str]:
-    """Keys of the passes that give the pseudo-log-likelihood of one sequence."""
-    return [work.key for work in _one_sequence(sequence, protocol, official)]
 
 
 @dataclass(frozen=True)
@@ -189,10 +175,12 @@ def _survey(table: VariantFile, protocol: Protocol, official: bool) -> _Survey:
     return _Survey(instead, {})
 
 
-def _marginal_work(sequence: str, positions: Iterable[int], protocol: Protocol) -> Iterable[Work]:
-    return (
-        masked_work(sequence, positions) if protocol == "masked-marginal" else plain_work(sequence, positions)
-    )
+def _marginal_work(
+    sequence: str, positions: Iterable[int], protocol: Protocol, unit_tokens: int
+) -> Iterable[Work]:
+    if protocol == "masked-marginal":
+        return masked_work(sequence, positions, unit_tokens=unit_tokens)
+    return plain_work(sequence, positions)
 
 
 def _marginal_keys(
@@ -200,10 +188,14 @@ def _marginal_keys(
 ) -> dict[int, list[str]]:
     """Keys that each position needs: one masked group, or all windows that see it."""
     needed: dict[int, list[str]] = {position: [] for position in positions}
-    for work in _marginal_work(sequence, positions, protocol):
-        entries.work([work])
-        for position in work.payload["positions"]:
-            needed[position].append(work.key)
+
+    def noted() -> Iterable[Work]:
+        for work in _marginal_work(sequence, positions, protocol, entries.unit_tokens):
+            for position in work.payload["positions"]:
+                needed[position].append(work.key)
+            yield work
+
+    entries.work(noted())
     return needed
 
 
@@ -215,12 +207,15 @@ def _too_long(row: VariantRow, longest: int) -> InputError:
     )
 
 
-def _sequence_work(row: VariantRow, protocol: Protocol, official: bool) -> list[Work]:
+def _sequence_keys(row: VariantRow, protocol: Protocol, official: bool, entries: Entries) -> list[str]:
+    """Keys of the passes that a row of whole sequences needs, all entered."""
     sequences = [row.mutated] if official else [row.mutated, row.wild_type]
-    return [work for sequence in sequences for work in _one_sequence(sequence, protocol, official)]
+    return [
+        key for sequence in sequences for key in entries.work(_passes(sequence, protocol, official, entries))
+    ]
 
 
-def _one_sequence(sequence: str, protocol: str, official: bool) -> Iterable[Work]:
+def _passes(sequence: str, protocol: Protocol, official: bool, entries: Entries) -> Iterable[Work]:
     if protocol == "indel":
         return plain_work(sequence, None, "own")
-    return pseudo_likelihood_work(sequence, official)
+    return pseudo_likelihood_work(sequence, official, entries.unit_tokens)

@@ -1,6 +1,7 @@
 """Windows over proteins that are longer than the 1,024 tokens ESM was trained on, as ProteinGym places them.
 
 A window is a slice of the tokens `<cls> sequence <eos>`: one from the middle of a protein has neither end.
+Embeddings and contacts use `data.windows` instead, where every window has both ends and lies evenly spaced.
 """
 
 import numpy as np
@@ -41,7 +42,7 @@ def overlapping_windows(length: int) -> list[tuple[int, int]]:
 
 
 def window_weights(official: bool = False) -> NDArray[np.float64]:
-    """Trust in each token of an window: 1 in the middle, a sigmoid slope of 256 tokens to both ends.
+    """Trust in each token of a window: 1 in the middle, a sigmoid slope of 256 tokens to both ends.
 
     ProteinGym's script leaves full weight on the first and the last token, where the context is poorest;
     `official` keeps that, otherwise they get their neighbours' weight.

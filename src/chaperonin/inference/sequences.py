@@ -14,14 +14,15 @@ import torch
 from chaperonin.config import as_dict
 from chaperonin.data.batching import make_batch
 from chaperonin.data.sources import Record, Rejected, fingerprint, read_records
+from chaperonin.data.windows import WINDOW, windows
 from chaperonin.errors import InputError, MemoryLimitError, UsageError
+from chaperonin.files import require_room
 from chaperonin.inference.jobs import FLUSH_BYTES, Job, Outcome
 from chaperonin.inference.load import BUNDLED, Precision, origin_of
 from chaperonin.inference.memory import batch_tokens, free_bytes, predicted_peak_bytes
 from chaperonin.inference.progress import Progress
 from chaperonin.inference.provenance import Provenance
 from chaperonin.inference.run import Compute, run_units
-from chaperonin.inference.windows import WINDOW, windows
 from chaperonin.models.esm.model import ESM
 from chaperonin.protein.sequence import clean
 
@@ -104,7 +105,7 @@ class SequenceJob:
     write: Callable[[Job, Path, ESM], list[Path]]
     """Job, OUTDIR and model → the final files, all in place."""
     result_bytes: Callable[[ESM, int], int]
-    """Model and tokens → size of the results of so many tokens, for the prediction of memory."""
+    """Model and length → size of the result of one sequence, for the prediction of memory and of disk."""
     alone_bytes: Callable[[int], int] = lambda length: 0
     """Length → what one sequence needs besides the batch, where that grows faster than its tokens."""
 
@@ -128,10 +129,11 @@ class SequenceJob:
             if not job.planned:
                 with provenance.stage("read"):
                     self._plan(job, source, model)
+            require_room(outdir, job.missing_bytes)
             # A job that goes on keeps its first budget: batches, and so the last digits, stay the same.
             budget = job.token_budget or batch_tokens(model, self.settings.batch_tokens)
             predicted = predicted_peak_bytes(
-                model, min(budget, job.totals.tokens), self.kept_bytes(model, job.totals.tokens)
+                model, min(budget, job.totals.tokens), waiting_bytes(job.result_bytes)
             )
             log.info("%s", _announce(job, budget, predicted))
             with provenance.stage("compute"):
@@ -143,10 +145,6 @@ class SequenceJob:
                 provenance.write(outdir, records=counts, tokens=job.totals.tokens, predicted_bytes=predicted)
             )
             return job.finish(files)
-
-    def kept_bytes(self, model: ESM, tokens: int) -> int:
-        """Results that wait to be written; a full shard stands beside its arrays while it is made of them."""
-        return 2 * min(FLUSH_BYTES, self.result_bytes(model, tokens))
 
     def _check_memory(self, model: ESM, length: int, where: str) -> None:
         needed, free = self.alone_bytes(length), free_bytes(torch.device("cpu"))
@@ -171,7 +169,8 @@ class SequenceJob:
                     plan.failure(record.number, record.id, error)
                     continue
                 key = sequence_key(sequence)
-                plan.unit(key, {"sequence": sequence}, tokens_of(len(sequence)))
+                result_bytes = self.result_bytes(model, len(sequence))
+                plan.unit(key, {"sequence": sequence}, tokens_of(len(sequence)), result_bytes)
                 own = [*record.notes, *cut]
                 extra = {"length": len(sequence), "notes": own}
                 plan.record(record.number, record.id, key, extra, record.where)
@@ -183,8 +182,21 @@ class SequenceJob:
         return lambda units: self.compute(model, [unit.payload["sequence"] for unit in units], budget)
 
 
-def forecast(model: ESM, source: Path, settings: SequenceSettings) -> str:
-    """What a run would take: records, tokens, memory, and time from a short measurement on this machine."""
+def waiting_bytes(result_bytes: int) -> int:
+    """Results that wait to be written, at most."""
+    return min(FLUSH_BYTES, result_bytes)
+
+
+def forecast(
+    model: ESM,
+    source: Path,
+    settings: SequenceSettings,
+    result_bytes: Callable[[ESM, int], int] = lambda model, length: 0,
+) -> str:
+    """What a run would take: records, tokens, memory, disk, and time from a short measurement on this machine.
+
+    result_bytes: as in SequenceJob.
+    """
     distinct: dict[str, int] = {}
     failed = 0
     for record in read_records(source, unknown=settings.unknown):
@@ -192,16 +204,19 @@ def forecast(model: ESM, source: Path, settings: SequenceSettings) -> str:
             if isinstance(record, Rejected):
                 raise record.error
             sequence, _ = fit(record.sequence, settings.long, record.where)
-            distinct[sequence_key(sequence)] = tokens_of(len(sequence))
+            distinct[sequence_key(sequence)] = len(sequence)
         except InputError:
             failed += 1
-    tokens = sum(distinct.values())
+    tokens = sum(tokens_of(length) for length in distinct.values())
+    results = sum(result_bytes(model, length) for length in distinct.values())
     budget = batch_tokens(model, settings.batch_tokens)
-    peak = predicted_peak_bytes(model, min(budget, tokens))
+    peak = predicted_peak_bytes(model, min(budget, tokens), waiting_bytes(results))
     seconds = tokens / tokens_per_second(model)
+    disk = f"\n# results of {results / 1e6:,.1f} MB, twice that on disk while the files are made of them"
     return (
         f"# {len(distinct):,} distinct sequences, {failed:,} records that would fail, {tokens:,} tokens\n"
         f"# batches of {budget:,} tokens, predicted peak {peak / 1e9:.2f} GB, about {seconds:,.0f} s"
+        f"{disk if results else ''}"
     )
 
 

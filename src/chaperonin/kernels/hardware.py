@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from chaperonin.errors import UsageError
+
 _PROCESSOR_FACTS = Path("/proc/cpuinfo")
 
 FLAGS = {
@@ -72,6 +74,38 @@ def describe() -> Hardware:
     return Hardware(
         name, cores, torch.get_num_threads(), instructions, memory, gpu.name, capability, gpu.total_memory
     )
+
+
+def choose_device(name: str, *, advice: str = "Write cpu or auto.") -> torch.device:
+    """The device of this name; `auto` is the first GPU, or the CPU where there is none.
+
+    UsageError for a name that means nothing, and for a GPU that is not there, with `advice` on what to write instead.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"device {name!r} is unknown", advice="Write auto, cpu, cuda or cuda:1.") from error
+    if device.type == "cpu":
+        return device
+    if device.type != "cuda":
+        raise UsageError(
+            f"device {name!r} is none that chaperonin runs on", advice="Write auto, cpu or cuda."
+        )
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if count == 0:
+        raise UsageError(f"device {name} was asked for and there is none", advice=advice)
+    if device.index is not None and device.index >= count:
+        raise UsageError(f"device {name} was asked for, the last is cuda:{count - 1}", advice=advice)
+    return device
+
+
+def resident_bytes() -> int:
+    """Memory that this process holds now."""
+    statm = Path("/proc/self/statm")
+    pages = int(statm.read_text().split()[1]) if statm.exists() else 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def lacks_int8() -> str:

@@ -35,17 +35,19 @@ Variant = tuple[Substitution, ...]
 """Substitutions of one protein, in the order written. The empty tuple is the wild type itself."""
 
 
-def parse_variant(text: str) -> Variant:
+def parse_variant(text: str, unknown: str | None = None) -> Variant:
     """Read `A123V`, `A1P:D2N` or a name of the wild type (`wt`, `_wt`: an empty variant), in any case.
 
-    Raises InputError for an empty or missing cell, for what is no substitution, for an unknown residue and
-    for a position named twice.
+    `unknown="X"` reads the letter J as X. Raises InputError for an empty or missing cell, for what is no
+    substitution, for an unknown residue and for a position named twice.
     """
     text = text.strip().upper()
     if text in MISSING:
         raise InputError("the variant is empty", advice="Write it as A123V, or as wt for the wild type.")
     if text in WILD_TYPE_NAMES:
         return ()
+    if unknown is not None:
+        text = text.replace("J", unknown)
     variant = tuple(_parse_substitution(part.strip(), text) for part in text.split(":"))
     seen: set[int] = set()
     for substitution in variant:
@@ -74,11 +76,6 @@ def _parse_substitution(part: str, text: str) -> Substitution:
                 advice=f"Known residues are {RESIDUES}.",
             )
     return Substitution(wild_type, position, mutant)
-
-
-def format_variant(variant: Variant) -> str:
-    """The notation that `parse_variant` reads; `wt` for the wild type."""
-    return ":".join(map(str, variant)) or "wt"
 
 
 def indices(variant: Variant, wild_type: str, first: int = 1) -> list[int]:

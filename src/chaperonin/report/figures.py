@@ -195,7 +195,7 @@ def learning_curves(curves: Sequence[Curve], quantity: str) -> Picture:
             marker="o" if few else None, markersize=3.2,
         )  # fmt: skip
     if len(curves) > 1:
-        axes.legend(loc="upper right", handlelength=1.4)
+        axes.legend(loc="best", handlelength=1.4)
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=True))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))

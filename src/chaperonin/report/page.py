@@ -15,6 +15,8 @@ from chaperonin.report import contact_section, embedding_section
 from chaperonin.report.blocks import Illustration, Section, Table, Terms
 from chaperonin.report.figures import length_histogram
 from chaperonin.report.files import read_mapping
+from chaperonin.report.finetune_section import curves_section, is_finetuning, result_section
+from chaperonin.report.prediction_section import prediction_section
 from chaperonin.report.provenance import RUN_FILE, failures_section, provenance_section, summary
 from chaperonin.report.score_section import score_section
 from chaperonin.report.style import as_svg
@@ -27,6 +29,8 @@ _TITLES = {
     "embed": "Embeddings",
     "score": "Variant effects",
     "contacts": "Contact maps",
+    "predict": "Predictions",
+    "evaluate": "Evaluation",
     "train": "Training",
 }
 
@@ -63,9 +67,11 @@ def _results(outdir: Path) -> list[Section | None]:
     lengths.append(contact_section.read_lengths(outdir))
     return [
         embedding_section.embedding_section(outdir),
-        scores,
+        None if is_finetuning(outdir) else scores,
         contact_section.contact_section(outdir),
-        training_section(outdir),
+        result_section(outdir),
+        prediction_section(outdir),
+        curves_section(outdir) if is_finetuning(outdir) else training_section(outdir),
         _length_section(np.concatenate(lengths)),
     ]
 

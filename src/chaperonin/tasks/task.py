@@ -12,8 +12,8 @@ class TaskBatch(Protocol):
     """Tensors of one forward pass."""
 
     @property
-    def targets(self) -> int:
-        """What the loss is summed over (residues, records); known on the host."""
+    def targets(self) -> float:
+        """What the loss is summed over (residues, records, or their weights); known on the host."""
         ...
 
     @property

@@ -5,8 +5,7 @@ from typing import Literal
 import torch
 
 from chaperonin.adapt.precision import require_bf16
-from chaperonin.errors import UsageError
-from chaperonin.kernels.hardware import lacks_bf16
+from chaperonin.kernels.hardware import choose_device, lacks_bf16
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -27,13 +26,5 @@ def autocast_dtype(precision: Precision, device: torch.device) -> torch.dtype | 
 
 
 def training_device(name: str) -> torch.device:
-    """The device of this name; `auto` is the first GPU, or the CPU where there is none."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"device {name!r} is unknown", advice="Write cpu, cuda or cuda:1.") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError("device cuda was asked for and there is none", advice="Write cpu or auto.")
-    return device
+    """The device of this name, as `choose_device` says."""
+    return choose_device(name)

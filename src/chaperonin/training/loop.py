@@ -5,26 +5,45 @@ records, and whatever wraps the model (adapters, other devices) has done so befo
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any, Generic, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chaperonin.data.stream import Place, Stream
+from chaperonin.data.stream import Place
 from chaperonin.errors import UsageError
+from chaperonin.parallel.data import Processes
 from chaperonin.tasks.task import Batch, Task
 from chaperonin.training import state
+from chaperonin.training.average import Average
 from chaperonin.training.device import Precision, autocast_dtype
 from chaperonin.training.optimizer import OptimizerSettings, build_optimizers, set_rate
 from chaperonin.training.schedule import Schedule
-from chaperonin.training.tracking import Tracker, perplexity
+from chaperonin.training.tracking import Meter, NoTracker, Tracker, add, perplexity
 
-_TRAINING, _EVALUATION = 0, 1  # what a random generator is for: part of its seed
+_TRAINING, _EVALUATION, _DROPOUT = 0, 1, 2  # what a random generator is for: part of its seed
+
+SMALLER_IS_BETTER = ("loss", "perplexity", "rmse", "mae")
+"""Measures of which the lowest is the best; of all others it is the highest."""
+
+
+class Records(Protocol):
+    """An endless stream of records, a batch at a time, that can be moved to a place."""
+
+    place: Place
+
+    def __next__(self) -> Sequence[Any]:
+        """The records of the next batch."""
+        ...
+
+
+Assess = Callable[[nn.Module], Mapping[str, float]]
+"""Measures of a model that are no sums over targets (a rank correlation, an area under a curve)."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +70,10 @@ class LoopSettings:
     """Steps between two checkpoints."""
     keep_checkpoints: int = 2
     """Newest checkpoints that stay; the best stays too."""
+    best: str = "loss"
+    """What is best on the hold-out when it is best: `loss`, or another measure of the evaluations."""
     patience: int = 0
-    """Evaluations without a better loss after which the run ends. 0 never ends early."""
+    """Evaluations without a better one after which the run ends. 0 never ends early."""
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     """How gradients become steps."""
     schedule: Schedule = field(default_factory=Schedule)
@@ -66,14 +87,18 @@ class Outcome:
     step: int
     tokens: int
     best_step: int
-    best_loss: float
+    best_value: float
     seconds: float
-    """Time in this process, without what ran before a resume."""
+    """Time of the steps and evaluations, also of those before a resume."""
+    measure: str = "loss"
+    """What the best value is of."""
 
     def __str__(self) -> str:
         text = f"{self.step:,} steps, {self.tokens:,} tokens"
         if self.best_step:
-            text += f"; best loss on the hold-out {self.best_loss:.4f} after step {self.best_step:,}"
+            text += (
+                f"; best {self.measure} on the hold-out {self.best_value:.4f} after step {self.best_step:,}"
+            )
         return text
 
 
@@ -84,9 +109,11 @@ class Progress:
     step: int = 0
     tokens: int = 0
     best_step: int = 0
-    best_loss: float = float("inf")
+    best_value: float = float("nan")
     worse: int = 0
     """Evaluations since the best one."""
+    seconds: float = 0.0
+    """Time so far, over all processes that went on from one another."""
 
 
 class Training(Generic[Batch]):
@@ -96,11 +123,16 @@ class Training(Generic[Batch]):
         self,
         model: nn.Module,
         task: Task[Batch],
-        stream: Stream,
+        stream: Records,
         holdout: Sequence[Sequence[Any]],
         settings: LoopSettings,
         identity: Mapping[str, Any] | None = None,
+        assess: Assess | None = None,
+        processes: Processes | None = None,
     ) -> None:
+        self.processes = processes or Processes()
+        self.processes.require_even(settings.accumulate)
+        self.assess = assess
         self.model = model
         self.task = task
         self.stream = stream
@@ -111,15 +143,15 @@ class Training(Generic[Batch]):
         self.optimizers = build_optimizers(model, settings.optimizer)
         self.dtype = autocast_dtype(settings.precision, self.device)
         self.progress = Progress()
-        self.average = _Average(model, settings.average_decay) if settings.average_decay else None
+        self.average = Average(model, settings.average_decay) if settings.average_decay else None
 
     def run(self, folder: Path) -> Outcome:
         """Train to the last step, from the newest checkpoint in the folder if there is one."""
-        started = time.monotonic()
         self.folder = folder
         self.resume()
-        tracker = Tracker(folder, self.progress.step)
-        meter = _Meter(self.progress.tokens)
+        self.started = time.monotonic() - self.progress.seconds
+        tracker = Tracker(folder, self.progress.step) if self.processes.is_first else NoTracker()
+        meter = Meter(self.progress.tokens)
         try:
             while self.progress.step < self.settings.steps and not self.is_over:
                 meter.add(*self.step())
@@ -128,28 +160,35 @@ class Training(Generic[Batch]):
             tracker.close()
         self.take_best()
         done = self.progress
-        return Outcome(done.step, done.tokens, done.best_step, done.best_loss, time.monotonic() - started)
+        return Outcome(
+            done.step, done.tokens, done.best_step, done.best_value, done.seconds, self.settings.best
+        )
 
     @property
     def is_over(self) -> bool:
         """Whether patience has run out."""
         return 0 < self.settings.patience <= self.progress.worse
 
-    def step(self) -> tuple[int, dict[str, Tensor]]:
-        """One optimizer step; returns its targets and the sums of its metrics."""
+    def step(self) -> tuple[float, dict[str, Tensor]]:
+        """One optimizer step; returns its targets and the sums of its metrics, of all processes."""
         settings, step = self.settings, self.progress.step
-        batches = [self.batch(step, number) for number in range(settings.accumulate)]
-        targets = sum(batch.targets for batch in batches)
+        batches = self.batches(step)
+        counts = {"targets": float(sum(batch.targets for batch in batches.values()))}
+        counts["size"] = float(sum(batch.size for batch in batches.values()))
+        counts = self.processes.add(counts)
+        targets = counts["targets"]
         rate = settings.schedule.rate(step, settings.steps)
         set_rate(self.optimizers, rate)
         self.model.train()
         sums: dict[str, Tensor] = {}
-        for batch in batches:
+        for number, batch in batches.items():
+            torch.manual_seed(_seed(settings.seed, _DROPOUT, step, number))
             with self.autocast():
                 loss, metrics = self.task.loss(self.model, batch.to(self.device))
             # Divided by the targets of all batches: the gradient is that of one large batch, however they are cut.
-            (loss / max(1, targets)).backward()
-            _add(sums, {"loss": loss.detach(), **metrics})
+            (loss / (targets or 1)).backward()
+            add(sums, {"loss": loss.detach(), **metrics})
+        self.processes.add_gradients(self.model.parameters())
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm or float("inf"))
         for optimizer in self.optimizers:
             optimizer.step()
@@ -157,17 +196,27 @@ class Training(Generic[Batch]):
         if self.average is not None:
             self.average.update(self.model)
         self.progress.step += 1
-        self.progress.tokens += sum(batch.size for batch in batches)
+        self.progress.tokens += int(counts["size"])
+        if self.processes.world > 1:
+            added = self.processes.add({name: float(value) for name, value in sums.items()})
+            sums = {name: torch.tensor(value) for name, value in added.items()}
         return targets, {**sums, "gradient_norm": norm * targets}
 
-    def batch(self, step: int, number: int) -> Batch:
-        """The next batch of the stream; its random part follows from seed, step and number."""
-        generator = np.random.default_rng([self.settings.seed, _TRAINING, step, number])
-        return self.task.collate(next(self.stream), generator)
+    def batches(self, step: int) -> dict[int, Batch]:
+        """This process's share of the step's batches, by their number."""
+        own = self.processes.share(self.settings.accumulate)
+        records = [next(self.stream) for _ in range(self.settings.accumulate)]
+        return {number: self.collate(records[number], step, number) for number in own}
 
-    def after_step(self, tracker: Tracker, meter: "_Meter") -> None:
+    def collate(self, records: Sequence[Any], step: int, number: int) -> Batch:
+        """A batch of records; its random part follows from seed, step and number."""
+        generator = np.random.default_rng([self.settings.seed, _TRAINING, step, number])
+        return self.task.collate(records, generator)
+
+    def after_step(self, tracker: Tracker, meter: Meter) -> None:
         """What is due after a step: a line of metrics, an evaluation, a checkpoint."""
         settings, done = self.settings, self.progress
+        done.seconds = time.monotonic() - self.started
         is_last = done.step == settings.steps
         keeps = done.step % settings.checkpoint_every == 0 or is_last
         if (
@@ -189,33 +238,50 @@ class Training(Generic[Batch]):
             values = self.evaluate()
             held_out = {f"held_out_{name}": value for name, value in values.items()}
             tracker.write("evaluate", done.step, tokens=done.tokens, **held_out)
-            if values["loss"] < done.best_loss:
-                done.best_step, done.best_loss, done.worse = done.step, values["loss"], 0
-                state.save(
-                    {"model": self.model.state_dict(), "step": done.step},
-                    self.folder / state.FOLDER / state.BEST,
-                )
-            else:
+            if not self.is_better(values):
                 done.worse += 1
+                return
+            done.best_step, done.best_value, done.worse = done.step, values[self.settings.best], 0
+            if self.processes.is_first:
+                best = {"model": state.trained_weights(self.model), "step": done.step}
+                state.save(best, self.folder / state.FOLDER / state.BEST)
+
+    def is_better(self, values: Mapping[str, float]) -> bool:
+        """Whether an evaluation is better than the best so far; a measure that is not a number never is."""
+        measure = self.settings.best
+        if measure not in values:
+            raise UsageError(
+                f"the evaluations have no measure {measure!r}",
+                where="training.best",
+                advice=f"There are: {', '.join(values)}.",
+            )
+        value, best = values[measure], self.progress.best_value
+        if not self.progress.best_step:
+            return value == value
+        return value < best if measure in SMALLER_IS_BETTER else value > best
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
         """Loss, perplexity and metrics per target on the hold-out; the same targets at every call."""
         self.model.eval()
         sums: dict[str, Tensor] = {}
-        targets = 0
-        for number, records in enumerate(self.holdout):
+        targets = 0.0
+        for number in self.processes.share(len(self.holdout)):
             generator = np.random.default_rng([self.settings.seed, _EVALUATION, number])
-            batch = self.task.collate(records, generator)
+            batch = self.task.collate(self.holdout[number], generator)
             with self.autocast():
                 loss, metrics = self.task.loss(self.model, batch.to(self.device))
-            _add(sums, {"loss": loss, **metrics})
+            add(sums, {"loss": loss, **metrics})
             targets += batch.targets
-        values = {name: float(total) / max(1, targets) for name, total in sums.items()}
+        added = self.processes.add({"targets": targets, **{name: float(own) for name, own in sums.items()}})
+        targets = added.pop("targets") or 1
+        values = {name: total / targets for name, total in added.items()}
+        more = self.assess(self.model) if self.assess is not None else {}
         return {
             "loss": values.pop("loss"),
-            "perplexity": perplexity(float(sums["loss"]) / max(1, targets)),
+            "perplexity": perplexity(added["loss"] / targets),
             **values,
+            **more,
         }
 
     def autocast(self) -> AbstractContextManager[Any]:
@@ -226,6 +292,8 @@ class Training(Generic[Batch]):
 
     def checkpoint(self) -> None:
         """Write everything that is needed to go on."""
+        if not self.processes.is_first:
+            return
         others = {
             "progress": vars(self.progress),
             "place": list(self.stream.place),
@@ -238,10 +306,10 @@ class Training(Generic[Batch]):
 
     def resume(self) -> None:
         """Go to the newest checkpoint, if there is one."""
-        path = state.latest(self.folder)
+        path = self.processes.from_first(state.latest(self.folder) if self.processes.is_first else None)
         if path is None:
             return
-        stored = state.load(path, self.device)
+        stored = self.processes.from_first(state.load(path, self.device) if self.processes.is_first else {})
         self.progress = Progress(**stored["progress"])
         present = {**self.identity, "learning rates so far": self.past_rates()}
         changed = [name for name, value in present.items() if stored["identity"].get(name) != value]
@@ -260,11 +328,13 @@ class Training(Generic[Batch]):
     def take_best(self) -> None:
         """Give the model the weights that were best on the hold-out, or without one the average, if there is any."""
         if self.progress.best_step:
-            self.model.load_state_dict(
-                state.load(self.folder / state.FOLDER / state.BEST, self.device)["model"]
+            path = self.folder / state.FOLDER / state.BEST
+            best = self.processes.from_first(
+                state.load(path, self.device)["model"] if self.processes.is_first else {}
             )
+            state.put_weights(self.model, best)
         elif self.average is not None:
-            self.model.load_state_dict(self.average.weights)
+            state.put_weights(self.model, self.average.weights)
 
     def past_rates(self) -> list[float]:
         """Learning rates at some of the steps so far."""
@@ -278,19 +348,21 @@ class Training(Generic[Batch]):
 def train(
     model: nn.Module,
     task: Task[Batch],
-    stream: Stream,
+    stream: Records,
     holdout: Sequence[Sequence[Any]],
     settings: LoopSettings,
     folder: Path,
     identity: Mapping[str, Any] | None = None,
+    assess: Assess | None = None,
+    processes: Processes | None = None,
 ) -> Outcome:
-    """Train a model in place; afterwards it has the weights with the best loss on the hold-out.
+    """Train a model in place; afterwards it has the weights that were best on the hold-out.
 
     The same call on the same folder goes on where it stopped, and the losses are those of a run that never stopped.
     `identity` is what else must be equal for that: UsageError names what is not.
     """
     (folder / state.FOLDER).mkdir(parents=True, exist_ok=True)
-    return Training(model, task, stream, holdout, settings, identity).run(folder)
+    return Training(model, task, stream, holdout, settings, identity, assess, processes).run(folder)
 
 
 def _decisive(settings: LoopSettings) -> dict[str, Any]:
@@ -299,55 +371,5 @@ def _decisive(settings: LoopSettings) -> dict[str, Any]:
     return {f"training.{name}": value for name, value in asdict(settings).items() if name in names}
 
 
-class _Meter:
-    """Sums since the last line of metrics."""
-
-    def __init__(self, tokens: int) -> None:
-        self._start(tokens)
-
-    def _start(self, tokens: int) -> None:
-        self._targets = 0
-        self._sums: dict[str, Tensor] = {}
-        self._tokens = tokens
-        self._since = time.monotonic()
-
-    def add(self, targets: int, sums: dict[str, Tensor]) -> None:
-        """Count one step."""
-        self._targets += targets
-        _add(self._sums, sums)
-
-    def take(self, tokens: int) -> dict[str, float]:
-        """Means per target since the last call, and tokens per second."""
-        values = {name: float(total) / max(1, self._targets) for name, total in self._sums.items()}
-        speed = (tokens - self._tokens) / max(1e-9, time.monotonic() - self._since)
-        self._start(tokens)
-        return {**values, "tokens_per_second": round(speed)}
-
-
-class _Average:
-    """Running average of the weights."""
-
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-
-    @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
-        """Move the average towards the model."""
-        for name, tensor in model.state_dict().items():
-            self.weights[name].lerp_(tensor, 1 - self.decay)
-
-    @contextmanager
-    def inside(self, model: nn.Module) -> Iterator[None]:
-        """The model with the averaged weights, for as long as the block lasts."""
-        own = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-        model.load_state_dict(self.weights)
-        try:
-            yield
-        finally:
-            model.load_state_dict(own)
-
-
-def _add(sums: dict[str, Tensor], more: dict[str, Tensor]) -> None:
-    for name, value in more.items():
-        sums[name] = sums[name] + value if name in sums else value
+def _seed(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])

@@ -1,52 +1,62 @@
-"""Everything a run needs to go on as if it had never stopped."""
+"""Everything a run needs to go on as if it had never stopped.
+
+Only what is trained is kept: a frozen base stays what it was, and a checkpoint of an adapter is as small as it.
+Nothing random has a state of its own: masks, crops and dropout follow from seed, step and number of the batch.
+"""
 
 import os
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from chaperonin.errors import WeightsError
+from chaperonin.files import sync_folder
 
 FOLDER = "checkpoints"
 BEST = "best.pt"
 _PATTERN = "step-*.pt"
 
 
-def random_states() -> dict[str, Any]:
-    """States of torch's generators (data and masks take theirs from seed and place, and need none)."""
-    states: dict[str, Any] = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        states["cuda"] = torch.cuda.get_rng_state_all()
-    return states
+def trained_weights(model: nn.Module) -> dict[str, Tensor]:
+    """The parameters that are trained (not copies)."""
+    return {
+        name: parameter.detach() for name, parameter in model.named_parameters() if parameter.requires_grad
+    }
 
 
-def restore_random_states(states: dict[str, Any]) -> None:
-    """Put torch's generators where they were; a run that moved to a machine without GPU leaves those out."""
-    torch.set_rng_state(states["cpu"])
-    if "cuda" in states and torch.cuda.device_count() == len(states["cuda"]):
-        torch.cuda.set_rng_state_all(states["cuda"])
+@torch.no_grad()
+def put_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Give a model the values of everything that is trained in it."""
+    own = trained_weights(model)
+    if own.keys() != weights.keys():
+        different = sorted(own.keys() ^ weights.keys())
+        raise WeightsError(
+            f"the checkpoint holds other parameters than are trained: {', '.join(different[:3])} …",
+            advice="Give the settings the run began with, or another folder.",
+        )
+    for name, value in weights.items():
+        own[name].copy_(value)
 
 
 def training_state(model: nn.Module, optimizers: list[Optimizer], **others: Any) -> dict[str, Any]:
-    """Model, optimizers, generators, and whatever else the loop counts."""
+    """Model, optimizers, and whatever else the loop counts."""
     return {
-        "model": model.state_dict(),
+        "model": trained_weights(model),
         "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-        "random": random_states(),
         **others,
     }
 
 
 def restore(state: dict[str, Any], model: nn.Module, optimizers: list[Optimizer]) -> None:
-    """Put model, optimizers and generators where they were."""
-    model.load_state_dict(state["model"])
+    """Put model and optimizers where they were."""
+    put_weights(model, state["model"])
     for optimizer, stored in zip(optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(stored)
-    restore_random_states(state["random"])
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
@@ -63,11 +73,7 @@ def save(state: dict[str, Any], path: Path) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(partial, path)
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(path.parent)
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:

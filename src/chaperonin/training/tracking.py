@@ -4,9 +4,12 @@ import json
 import logging
 import math
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 FILE_NAME = "metrics.jsonl"
 
@@ -35,6 +38,50 @@ class Tracker:
         """Bring the lines to the disk."""
         os.fsync(self._file.fileno())
         self._file.close()
+
+
+class NoTracker(Tracker):
+    """Notes nothing: what the processes have that are not the first."""
+
+    def __init__(self) -> None:
+        pass
+
+    def write(self, event: str, step: int, **values: Any) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+class Meter:
+    """Sums since the last line of metrics."""
+
+    def __init__(self, tokens: int) -> None:
+        self._start(tokens)
+
+    def _start(self, tokens: int) -> None:
+        self._targets = 0.0
+        self._sums: dict[str, Tensor] = {}
+        self._tokens = tokens
+        self._since = time.monotonic()
+
+    def add(self, targets: float, sums: dict[str, Tensor]) -> None:
+        """Count one step."""
+        self._targets += targets
+        add(self._sums, sums)
+
+    def take(self, tokens: int) -> dict[str, float]:
+        """Means per target since the last call, and tokens per second."""
+        values = {name: float(total) / (self._targets or 1) for name, total in self._sums.items()}
+        speed = (tokens - self._tokens) / max(1e-9, time.monotonic() - self._since)
+        self._start(tokens)
+        return {**values, "tokens_per_second": round(speed)}
+
+
+def add(sums: dict[str, Tensor], more: dict[str, Tensor]) -> None:
+    """Add to sums, by name."""
+    for name, value in more.items():
+        sums[name] = sums[name] + value if name in sums else value
 
 
 def read_metrics(path: Path) -> Iterator[dict[str, Any]]:

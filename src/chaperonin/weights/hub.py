@@ -55,7 +55,7 @@ def resolve(name_or_folder: str | Path) -> Path:
                 advice=f"Run `chaperonin weights pull {name}` once, or give the path of its folder.",
             )
         return here
-    known = [f"{_BUNDLED_OWNER}/{model}" for model in bundled()] + list(PUBLISHED)
+    known = [f"{_BUNDLED_OWNER}/{model}" for model in (*bundled(), *bundled_adapters())] + list(PUBLISHED)
     close = [known_name for known_name in known if known_name.endswith(f"/{name}")]
     close = close or get_close_matches(name, known, n=3) or known[:1]
     raise WeightsError(
@@ -66,6 +66,11 @@ def resolve(name_or_folder: str | Path) -> Path:
 def bundled() -> list[str]:
     """The models that ship with the package, without their owner `chaperonin/`."""
     return sorted(path.parent.name for path in BUNDLED.glob(f"*/{CONFIG}"))
+
+
+def bundled_adapters() -> list[str]:
+    """What was fine-tuned of them and ships too: a head, and the weights that it changes."""
+    return sorted(path.parent.name for path in BUNDLED.glob("*/task.json"))
 
 
 def local_folder(name: str, revision: str | None = None) -> Path | None:

@@ -2,23 +2,23 @@
 
 Contract: `linear(x, weight, bias, activation, residual)` with x `[rows, inputs]` returns
 `activation(x weightᵀ + bias) + residual`, `[rows, outputs]`. `weight` is a plain tensor `[outputs, inputs]`, or what
-the `prepare` of a faster body made of one (`OneDNNWeight`, `Int8Weight`).
+the `prepare` of another body made of one (`OneDNNWeight`, `Int8Weight`, `FrozenInt8Weight`).
 """
 
 from typing import cast
 
 from torch import Tensor
 
-from chaperonin.kernels.linear import int8, onednn, reference
+from chaperonin.kernels.linear import int8, int8_frozen, onednn, reference
 from chaperonin.kernels.linear.reference import Activation
 from chaperonin.kernels.registry import Operation
 from chaperonin.shapes import Float
 
-operation = Operation("linear", order=("int8", "onednn", "reference"))
-for _module in (int8, onednn, reference):
+operation = Operation("linear", order=("int8", "onednn", "int8_frozen", "reference"))
+for _module in (int8, onednn, int8_frozen, reference):
     operation.register(_module)
 
-Weight = Tensor | onednn.OneDNNWeight | int8.Int8Weight
+Weight = Tensor | onednn.OneDNNWeight | int8.Int8Weight | int8_frozen.FrozenInt8Weight
 
 
 def linear(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaperonin.inference.windows import OVERLAP, WINDOW, blend, blend_weights, windows
+from chaperonin.data.windows import OVERLAP, WINDOW, blend, blend_weights, windows
 
 
 @given(st.integers(1, 50_000))

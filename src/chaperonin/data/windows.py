@@ -1,4 +1,8 @@
-"""Long sequences in windows: every residue has context on both sides, results are blended where windows overlap."""
+"""Long sequences in windows: every residue has context on both sides, results are blended where windows overlap.
+
+This scheme is for embeddings and contacts; scores have their own in `score_windows`, whose places and weights are
+ProteinGym's, so that its scores can be reproduced.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

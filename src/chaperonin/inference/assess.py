@@ -1,0 +1,163 @@
+"""How good a fine-tuned model is on labelled proteins: metrics with intervals, and predictions beside the truth."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chaperonin.data.labelled import Example, LabelSettings, read_labelled
+from chaperonin.errors import ChaperoninError, InputError
+from chaperonin.files import write_atomically
+from chaperonin.inference.jobs import Job, Outcome
+from chaperonin.inference.predict import (
+    BUNDLED_ADAPTER,
+    alone_bytes,
+    compute,
+    result_bytes,
+    stored_output,
+    trained_of,
+    write_predictions,
+)
+from chaperonin.inference.sequences import SequenceJob, SequenceSettings, fit, sequence_key, tokens_of
+from chaperonin.models.esm.model import ESM
+from chaperonin.tasks.calibration import calibration_error, confidences
+from chaperonin.tasks.folder import METRICS, Trained
+from chaperonin.tasks.metrics import bootstrap, metrics
+from chaperonin.tasks.target import Target
+
+
+@dataclass(frozen=True)
+class EvaluateSettings(SequenceSettings):
+    """What `evaluate` reads and computes."""
+
+    model: str = BUNDLED_ADAPTER
+    """Folder that `chaperonin train` wrote, or a bundled adapter."""
+    data: LabelSettings = field(default_factory=LabelSettings)
+    """How the labels stand in INPUT."""
+    stage: str = ""
+    """Only records of this stage, `test` say; empty: all."""
+    draws: int = 1000
+    """Resamplings of the proteins, for the intervals."""
+
+
+@dataclass(frozen=True)
+class _LabelledJob(SequenceJob):
+    """A job over examples, which keep their label."""
+
+    settings: EvaluateSettings
+
+    def _plan(self, job: Job, source: Path, model: ESM) -> None:
+        target = trained_of(model).target
+        settings = self.settings
+        unknown = settings.unknown or settings.data.unknown
+        dataset = read_labelled(replace(settings.data, input=str(source), unknown=unknown))
+        chosen = [one for one in dataset.examples if settings.stage in ("", one.stage)]
+        if not chosen:
+            raise InputError(
+                f"no record has the stage {settings.stage!r}", where=str(source), advice="Leave stage out."
+            )
+        with job.planning() as plan:
+            for rejected in dataset.rejected:
+                plan.failure(rejected.number, rejected.id, rejected.error)
+            for example in chosen:
+                try:
+                    sequence = self._usable(example, target, model)
+                except ChaperoninError as error:
+                    plan.failure(example.number, example.id, error)
+                    continue
+                key = sequence_key(sequence)
+                size = result_bytes(model, len(sequence))
+                plan.unit(key, {"sequence": sequence}, tokens_of(len(sequence)), size)
+                extra = {"length": len(sequence), "truth": example.label, "stage": example.stage, "notes": []}
+                plan.record(example.number, example.id, key, extra, example.where)
+
+    def _usable(self, example: Example, target: Target, model: ESM) -> str:
+        """The sequence as it will be run; an error where it or its label cannot be used."""
+        sequence, cut = fit(example.sequence, self.settings.long, example.where)
+        if cut and target.level != "sequence":
+            raise InputError(
+                "the sequence would be cut and its labels not",
+                where=example.where,
+                advice="Use --long window.",
+            )
+        target.encode(example.label, len(sequence), example.where)
+        self._check_memory(model, len(sequence), example.where)
+        return sequence
+
+
+def evaluate_job(
+    model: ESM, source: Path, outdir: Path, settings: EvaluateSettings | None = None, overwrite: bool = False
+) -> Outcome:
+    """Evaluate into OUTDIR: metrics.json and predictions.csv with the truth; resumes after a kill."""
+    settings = settings or EvaluateSettings()
+    trained = trained_of(model)
+
+    def write(job: Job, outdir: Path, model: ESM) -> list[Path]:
+        files = write_predictions(job, outdir, trained, ["stage", "truth", "length"])
+        judged = judge(job, trained, settings.draws)
+        write_atomically(outdir / METRICS, json.dumps(judged, indent=2, ensure_ascii=False) + "\n")
+        return [*files, outdir / METRICS]
+
+    return _LabelledJob("evaluate", settings, compute, write, result_bytes, alone_bytes(trained.target)).run(
+        model, source, outdir, overwrite
+    )
+
+
+def judge(job: Job, trained: Trained, draws: int) -> dict[str, Any]:
+    """What metrics.json says of the records that have a result."""
+    target = trained.target
+    truth: list[NDArray[Any]] = []
+    found: list[NDArray[Any]] = []
+    for record in job.records():
+        if not record.failed:
+            truth.append(target.encode(record.extra["truth"], record.extra["length"]))
+            found.append(trained.calibration.apply(stored_output(job, record).logits, target))
+    if target.level == "pairs":
+        found = [own[..., 1] for own in found]
+    report: dict[str, Any] = {
+        "target": target.as_json(),
+        "parts": {"test": len(truth)},
+        "result": _with_intervals(target, truth, found, draws),
+        "calibration": _calibration(target, trained, truth, found),
+    }
+    stored = trained.folder / METRICS
+    if stored.is_file():
+        report["as_trained"] = json.loads(stored.read_text(encoding="utf-8")).get("result", {})
+    return report
+
+
+def _with_intervals(
+    target: Target, truth: list[NDArray[Any]], found: list[NDArray[Any]], draws: int
+) -> dict[str, Any]:
+    if not truth:
+        return {}
+    known: Any = np.stack(truth) if target.level == "sequence" else truth
+    given: Any = np.stack(found) if target.level == "sequence" else found
+    figures = metrics(target.kind, target.level, known, given, target.classes)
+    intervals = bootstrap(target.kind, target.level, known, given, target.classes, draws=draws)
+    return {name: {"value": value, **_ends(intervals.get(name))} for name, value in figures.items()}
+
+
+def _ends(interval: tuple[float, float] | None) -> dict[str, float]:
+    return {} if interval is None else {"low": interval[0], "high": interval[1]}
+
+
+def _calibration(
+    target: Target, trained: Trained, truth: Sequence[NDArray[Any]], found: Sequence[NDArray[Any]]
+) -> dict[str, Any]:
+    """The model's own calibration, and its error on these proteins."""
+    summary = trained.calibration.summary()
+    if target.kind == "regression" or target.level == "pairs" or not truth:
+        return summary
+    classes = len(target.classes)
+    shares = np.concatenate([own.reshape(-1, classes) for own in found])
+    wide = target.kind == "multilabel"
+    known = np.concatenate([own.reshape(-1, classes) if wide else own.reshape(-1) for own in truth])
+    keep = (known >= 0).all(axis=1) if wide else known >= 0
+    if not keep.any():
+        return summary
+    return {**summary, "ece_here": calibration_error(*confidences(shares[keep], known[keep], target.kind))}

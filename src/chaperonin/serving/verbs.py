@@ -1,0 +1,373 @@
+"""What the endpoint computes: sequences of a request become items for the worker, and their results an answer."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chaperonin.data.windows import WINDOW, blend, blend_weights, windows
+from chaperonin.errors import ChaperoninError, InputError
+from chaperonin.inference.score_output import marginal
+from chaperonin.inference.score_windows import (
+    WINDOW_TOKENS,
+    optimal_window,
+    overlapping_windows,
+    window_weights,
+)
+from chaperonin.protein.sequence import clean
+from chaperonin.protein.variant import Variant, indices, parse_variant, saturation
+from chaperonin.serving.batcher import Item
+from chaperonin.serving.errors import Refusal, failure_of
+from chaperonin.serving.models import Models, Served
+from chaperonin.serving.schemas import Named
+from chaperonin.serving.settings import Limits
+from chaperonin.serving.worker import Worker
+from chaperonin.tasks.prediction import Prediction
+
+Made = TypeVar("Made")
+_DIGITS = 7
+"""Decimals of vectors: the precision of single numbers near one."""
+
+
+@dataclass(frozen=True)
+class Protein:
+    """A sequence that can be computed, and where it stood in the request."""
+
+    index: int
+    id: str
+    sequence: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Proteins:
+    """The sequences of a request: those that can be computed, and why the others cannot."""
+
+    good: list[Protein]
+    failures: list[dict[str, Any]]
+
+    def require_one(self) -> None:
+        """Refusal (422) where nothing can be computed."""
+        if not self.good:
+            first = self.failures[0]
+            raise Refusal(
+                422, "input", f"No sequence can be used. The first: {first['error']}.", details=self.failures
+            )
+
+
+@dataclass
+class Cost:
+    """What an answer took, for its headers."""
+
+    tokens: int = 0
+    queue_seconds: float = 0.0
+    inference_seconds: float = 0.0
+
+    def headers(self) -> dict[str, str]:
+        """Tokens, and times in milliseconds."""
+        return {
+            "x-compute-tokens": str(self.tokens),
+            "x-queue-time": f"{self.queue_seconds * 1e3:.1f}",
+            "x-inference-time": f"{self.inference_seconds * 1e3:.1f}",
+        }
+
+
+@dataclass
+class Verbs:
+    """The verbs over one worker."""
+
+    models: Models
+    worker: Worker
+    limits: Limits
+    client: str = "local"
+    cost: Cost = field(default_factory=Cost)
+
+    def of(self, client: str) -> "Verbs":
+        """The verbs for one request of a client, which count what it costs."""
+        return Verbs(self.models, self.worker, self.limits, client)
+
+    async def embed(
+        self, proteins: Proteins, level: Literal["protein", "residue"], model: str | None
+    ) -> dict[int, NDArray[np.float32]]:
+        """Vector `[width]`, or vectors `[length, width]`, of each protein by its index."""
+        served = self.models.get(model)
+        proteins.require_one()
+        if level == "residue":
+            width = self.models.base.config.width
+            self._require_values(sum(len(protein.sequence) for protein in proteins.good) * width)
+        vectors = await self._vectors(proteins.good, served)
+        if level == "residue":
+            return {index: own[1:] for index, own in vectors.items()}
+        return {index: own[1:].mean(axis=0) for index, own in vectors.items()}
+
+    async def predict(self, proteins: Proteins, model: str | None) -> dict[int, Prediction]:
+        """Prediction of each protein by its index; Refusal (422) for a model without a task."""
+        served = self.models.get(model)
+        trained = served.trained
+        if trained is None:
+            raise Refusal(
+                422,
+                "no_task",
+                f"{served.name} has no task to predict: serve or name a model that was trained.",
+            )
+        proteins.require_one()
+        if trained.target.level == "pairs":
+            self._require_values(sum(len(protein.sequence) ** 2 for protein in proteins.good))
+        vectors = await self._vectors(proteins.good, served)
+
+        def predictions() -> dict[int, Prediction]:
+            outputs = trained.outputs(list(vectors.values()))
+            return {index: trained.prediction(output) for index, output in zip(vectors, outputs, strict=True)}
+
+        return await self._aside(predictions)
+
+    async def contacts(self, proteins: Proteins) -> dict[int, NDArray[np.float32]]:
+        """Map `[length, length]` of each protein by its index; NaN where no window saw both residues."""
+        proteins.require_one()
+        self._require_values(sum(len(protein.sequence) ** 2 for protein in proteins.good))
+        served = self.models.default
+        items = {
+            sequence: [
+                self._item(sequence[span.start : span.stop], served, "contacts")
+                for span in windows(len(sequence))
+            ]
+            for sequence in {protein.sequence: None for protein in proteins.good}
+        }
+        await self._run([item for own in items.values() for item in own])
+
+        def maps() -> dict[int, NDArray[np.float32]]:
+            made = {
+                sequence: _joined_map([item.result for item in own], len(sequence))
+                for sequence, own in items.items()
+            }
+            return {protein.index: made[protein.sequence] for protein in proteins.good}
+
+        return await self._aside(maps)
+
+    async def score(
+        self, protein: Protein, variants: Sequence[str] | None, protocol: str
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Scores of variants, every single substitution where none are named, and why others have none."""
+        sequence = protein.sequence
+        if variants is None:
+            self._require_values(19 * len(sequence))
+            readable: list[Variant] = [(one,) for one in saturation(sequence)]
+            failures: list[dict[str, Any]] = []
+        else:
+            readable, failures = _read_variants(variants, sequence)
+            if not readable:
+                raise Refusal(
+                    422,
+                    "input",
+                    f"No variant can be used. The first: {failures[0]['error']}.",
+                    details=failures,
+                )
+        places = [indices(variant, sequence) for variant in readable]
+        wanted = sorted({position for own in places for position in own})
+        if protocol == "masked-marginal":
+            rows = await self._masked(sequence, wanted)
+        else:
+            rows = await self._plain(sequence, wanted)
+
+        def scores() -> list[dict[str, Any]]:
+            return [
+                {
+                    "mutant": ":".join(map(str, variant)) or "wt",
+                    "score": round(marginal(rows, variant, own), 6),
+                }
+                for variant, own in zip(readable, places, strict=True)
+            ]
+
+        return await self._aside(scores), failures
+
+    async def _masked(self, sequence: str, wanted: Sequence[int]) -> dict[int, NDArray[Any]]:
+        """Log-probabilities at positions, each of them hidden in a pass of its own."""
+        alphabet = self.models.base.alphabet
+        tokens = alphabet.encode(sequence)
+        self._require_tokens(len(wanted) * min(len(tokens), WINDOW_TOKENS))
+        items = []
+        for position in wanted:
+            start, stop = optimal_window(position + 1, len(tokens))
+            masked = tokens[start:stop].copy()
+            masked[position + 1 - start] = alphabet.mask
+            items.append(self._row_item(masked, [position + 1 - start]))
+        await self._run(items)
+        return {
+            position: item.result[0].astype(np.float64) for position, item in zip(wanted, items, strict=True)
+        }
+
+    async def _plain(self, sequence: str, wanted: Sequence[int]) -> dict[int, NDArray[Any]]:
+        """Log-probabilities at positions, none of them hidden: the mean over the windows that see them."""
+        tokens = self.models.base.alphabet.encode(sequence)
+        spans, items = [], []
+        for start, stop in overlapping_windows(len(tokens)):
+            inside = [position for position in wanted if start <= position + 1 < stop]
+            if inside:
+                spans.append((start, inside))
+                items.append(
+                    self._row_item(tokens[start:stop], [position + 1 - start for position in inside])
+                )
+        await self._run(items)
+        weights = window_weights() if len(tokens) > WINDOW_TOKENS else np.ones(WINDOW_TOKENS)
+        sums: dict[int, Any] = dict.fromkeys(wanted, 0.0)
+        total = dict.fromkeys(wanted, 0.0)
+        for (start, inside), item in zip(spans, items, strict=True):
+            for position, row in zip(inside, item.result.astype(np.float64), strict=True):
+                weight = weights[position + 1 - start]
+                sums[position] = sums[position] + weight * row
+                total[position] += weight
+        return {position: sums[position] / total[position] for position in wanted}
+
+    def _row_item(self, tokens: NDArray[np.int64], rows: Sequence[int]) -> Item:
+        adapter = self.models.default.adapter
+        return Item(tokens, "log_probabilities", adapter, np.array(rows, dtype=np.int64))
+
+    def _item(self, residues: str, served: Served, wanted: Literal["vectors", "contacts"]) -> Item:
+        return Item(self.models.base.alphabet.encode(residues), wanted, served.adapter)
+
+    async def _vectors(self, proteins: Sequence[Protein], served: Served) -> dict[int, NDArray[np.float32]]:
+        """`[length + 1, width]` of each protein by its index: `<cls>`, then residues; equal proteins run once."""
+        items = {
+            sequence: [
+                self._item(sequence[span.start : span.stop], served, "vectors")
+                for span in windows(len(sequence))
+            ]
+            for sequence in {protein.sequence: None for protein in proteins}
+        }
+        await self._run([item for own in items.values() for item in own])
+        made = {
+            sequence: _joined([item.result for item in own], len(sequence)) for sequence, own in items.items()
+        }
+        return {protein.index: made[protein.sequence] for protein in proteins}
+
+    async def _run(self, items: Sequence[Item]) -> None:
+        self._require_tokens(sum(item.cost for item in items))
+        ticket = await self.worker.run(items, self.client)
+        now = time.monotonic()
+        started = ticket.started_at or now
+        self.cost.tokens += ticket.tokens
+        self.cost.queue_seconds += started - ticket.queued_at
+        self.cost.inference_seconds += now - started
+        self.worker.metrics.computed(started - ticket.queued_at, now - started)
+
+    async def _aside(self, make: Callable[[], Made]) -> Made:
+        """What takes a while on this side of the model is done beside the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(None, make)
+
+    def _require_tokens(self, tokens: int) -> None:
+        if tokens > self.limits.tokens:
+            raise Refusal(
+                413,
+                "too_large",
+                f"The request costs {tokens:,} tokens, and at most {self.limits.tokens:,} are taken at once: "
+                "send fewer sequences or variants, or make it a job (POST /v1/jobs).",
+            )
+
+    def _require_values(self, values: int) -> None:
+        if values > self.limits.values:
+            raise Refusal(
+                413,
+                "too_large",
+                f"The answer would hold {values:,} numbers, and at most {self.limits.values:,} are sent at once: "
+                "send fewer sequences, or make it a job (POST /v1/jobs).",
+            )
+
+
+def read_proteins(given: Iterable[str | Named], limits: Limits) -> Proteins:
+    """The sequences of a request under the input policy. Equal ids get a number; too many are a Refusal (413)."""
+    entries = [(one, None) if isinstance(one, str) else (one.sequence, one.id) for one in given]
+    if len(entries) > limits.sequences:
+        raise Refusal(
+            413,
+            "too_large",
+            f"{len(entries):,} sequences, and at most {limits.sequences:,} are taken at once: "
+            "send fewer, or make it a job (POST /v1/jobs).",
+        )
+    good: list[Protein] = []
+    failures: list[dict[str, Any]] = []
+    used: set[str] = set()
+    for index, (text, given_id) in enumerate(entries):
+        id = _distinct(given_id or f"sequence_{index + 1}", used)
+        try:
+            sequence, notes = clean(text)
+            if len(sequence) > limits.residues:
+                raise InputError(
+                    f"{len(sequence):,} residues, and at most {limits.residues:,} are taken",
+                    advice="Use `chaperonin embed` on files, or a domain of the protein.",
+                )
+            renamed = (f"id {given_id} is there twice",) if given_id not in (None, id) else ()
+            good.append(Protein(index, id, sequence, (*notes, *renamed)))
+        except InputError as error:
+            failures.append({"index": index, "id": id, **_located(error, f"sequences[{index}]")})
+    return Proteins(good, failures)
+
+
+def read_protein(sequence: str, id: str | None, limits: Limits) -> Protein:
+    """The only sequence of a request; Refusal (422) where it cannot be used."""
+    proteins = read_proteins([Named(sequence=sequence, id=id)], limits)
+    proteins.require_one()
+    return proteins.good[0]
+
+
+def _distinct(id: str, used: set[str]) -> str:
+    name, number = id, 1
+    while name in used:
+        number += 1
+        name = f"{id}_{number}"
+    used.add(name)
+    return name
+
+
+def _read_variants(texts: Sequence[str], sequence: str) -> tuple[list[Variant], list[dict[str, Any]]]:
+    readable: list[Variant] = []
+    failures = []
+    for index, text in enumerate(texts):
+        try:
+            variant = parse_variant(text)
+            indices(variant, sequence)
+            readable.append(variant)
+        except InputError as error:
+            failures.append({"index": index, "id": text[:200], **_located(error, f"variants[{index}]")})
+    return readable, failures
+
+
+def _located(error: ChaperoninError, where: str) -> Mapping[str, str]:
+    return {**failure_of(error), "where": error.where or where}
+
+
+def _joined(parts: list[NDArray[np.float32]], length: int) -> NDArray[np.float32]:
+    """Vectors `[length + 1, width]` from those of the windows."""
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate([parts[0][:1], blend([part[1:] for part in parts], windows(length), length)])
+
+
+def _joined_map(parts: list[NDArray[np.float32]], length: int) -> NDArray[np.float32]:
+    """Map `[length, length]` from those of the windows."""
+    if length <= WINDOW:
+        return parts[0]
+    total = np.zeros((length, length), dtype=np.float32)
+    weight = np.zeros((length, length), dtype=np.float32)
+    for part, span in zip(parts, windows(length), strict=True):
+        own = slice(span.start, span.stop)
+        edge = blend_weights(span, length)
+        pair = np.minimum(edge[:, None], edge[None, :])
+        total[own, own] += pair * part
+        weight[own, own] += pair
+    with np.errstate(invalid="ignore"):
+        total /= weight
+    return total
+
+
+def numbers(array: NDArray[Any], digits: int = _DIGITS) -> Any:
+    """An array as JSON holds it: rounded, null for what is not known."""
+    rounded = array.astype(np.float64).round(digits)
+    unknown = np.isnan(rounded)
+    if unknown.any():
+        rounded = rounded.astype(object)
+        rounded[unknown] = None
+    return rounded.tolist()

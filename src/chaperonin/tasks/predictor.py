@@ -1,0 +1,47 @@
+"""A language model and a head."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from chaperonin.kernels.segments import Segments
+from chaperonin.models.esm.model import ESM
+from chaperonin.shapes import Float, Int
+from chaperonin.tasks.heads import SequenceHead
+from chaperonin.tasks.target import Target
+
+Logits = Tensor | list[Tensor]
+"""Rows of logits; for pairs, one `[length, length]` for each protein."""
+
+
+class Predictor(nn.Module):
+    """Tokens to logits of a target."""
+
+    def __init__(self, backbone: ESM, head: nn.Module, target: Target) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self.target = target
+
+    def forward(self, tokens: Int[Tensor, "tokens"], segments: Segments) -> Logits:
+        """Logits: `[segments, outputs]`, `[residues, outputs]` without ends, or a list of `[length, length]`."""
+        features = self.features(self.backbone(tokens, segments), segments)
+        return run_head(self.head, features, self.target, [length - 2 for length in segments.lengths])
+
+    def features(
+        self, hidden: Float[Tensor, "tokens width"], segments: Segments
+    ) -> Float[Tensor, "rows width"]:
+        """What the head sees: one row a protein, or one a residue without `<cls>` and `<eos>`."""
+        if isinstance(self.head, SequenceHead):
+            return self.head.pool(hidden, segments)
+        return torch.cat([own[1:-1] for own in hidden.split(segments.lengths)])
+
+
+def run_head(
+    head: nn.Module, features: Float[Tensor, "rows width"], target: Target, lengths: Sequence[int]
+) -> Logits:
+    """Logits from what the head sees; `lengths` are the residues of each protein."""
+    if target.level == "pairs":
+        return [head(own) for own in features.split(list(lengths))]
+    return head(features)

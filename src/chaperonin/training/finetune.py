@@ -1,0 +1,250 @@
+"""Fine-tuning: from labelled sequences to a model directory, one split at a time."""
+
+import gc
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from chaperonin.adapt.lora import require_gradients
+from chaperonin.adapt.prepare import prepare
+from chaperonin.data.batching import plan_batches
+from chaperonin.data.splitting import Parts
+from chaperonin.models import layout_of
+from chaperonin.models.esm.model import ESM
+from chaperonin.parallel.data import Processes
+from chaperonin.tasks import TASKS, Supervised
+from chaperonin.tasks.calibration import Calibration
+from chaperonin.tasks.features import in_chunks
+from chaperonin.tasks.folder import Base, Trained, read_trained, save_trained
+from chaperonin.tasks.heads import build_head
+from chaperonin.tasks.items import FeatureItem, Item
+from chaperonin.tasks.predictor import Predictor
+from chaperonin.training import state
+from chaperonin.training.device import autocast_dtype
+from chaperonin.training.examples import Examples, cut
+from chaperonin.training.features import cached_features
+from chaperonin.training.finetune_settings import FineTuning, planned
+from chaperonin.training.loop import LoopSettings, Outcome, Training
+from chaperonin.training.material import Material
+from chaperonin.training.means import apply_means, trainable_parameters
+from chaperonin.weights.files import read_config
+from chaperonin.weights.hub import resolve
+from chaperonin.weights.pretrained import load_folder
+
+UNFINISHED = "checkpoints/model"
+"""The trained model before it is calibrated."""
+EVALUATION_TOKENS = 4096
+"""Tokens of a batch that is only evaluated."""
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A model as it comes out of the loop."""
+
+    predictor: Predictor
+    outcome: Outcome
+    trainable: int
+    parameters: int
+    features: list[NDArray[np.float32]] | None
+    """What a frozen base says of each example, where it was cached."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A model that was trained on one split, and what it says of every example."""
+
+    trained: Trained
+    outcome: Outcome
+    trainable: int
+    parameters: int
+    outputs: list[NDArray[Any]]
+    """Logits of each example, of the training part too."""
+    embeddings: NDArray[np.float32]
+    """Mean embedding of each example, `[examples, width]`."""
+
+
+def fit(
+    settings: FineTuning,
+    material: Material,
+    parts: Parts,
+    folder: Path,
+    device: torch.device,
+    processes: Processes | None = None,
+    cache: Path | None = None,
+) -> Fitted:
+    """Train on one split and run the result over all examples. The same call goes on where it stopped.
+
+    `cache` is where the vectors of a frozen base are kept, if not in the folder: folds share them.
+    """
+    processes = processes or Processes()
+    learned = learn(settings, material, parts, folder, device, processes, cache)
+    trained = _unfinished(settings, learned.predictor, folder, processes)
+    outcome, trainable, parameters = learned.outcome, learned.trainable, learned.parameters
+    features = learned.features
+    del learned  # the model that was trained makes room for the one that predicts
+    gc.collect()
+    if features is None or settings.head.pooling == "cls":
+        model, _ = prepare(trained.backbone(), "fp32", device)
+        said = in_chunks(model, material.sequences, EVALUATION_TOKENS)
+    else:
+        said = enumerate(map(_as_vectors, features))
+    outputs, embeddings = _outputs(trained, said, len(material.sequences))
+    return Fitted(trained, outcome, trainable, parameters, outputs, embeddings)
+
+
+def learn(
+    settings: FineTuning,
+    material: Material,
+    parts: Parts,
+    folder: Path,
+    device: torch.device,
+    processes: Processes | None = None,
+    cache: Path | None = None,
+) -> Learned:
+    """Train on one split, from the newest checkpoint in the folder if there is one."""
+    loop = planned(settings, len(parts.training))
+    predictor = new_predictor(settings, material, loop, device)
+    parameters = sum(own.numel() for own in predictor.parameters())
+    features = None
+    if settings.means.method == "frozen":
+        features = cached_features(predictor, material.sequences, cache or folder, device)
+    training = new_training(settings, material, parts, predictor, features, processes)
+    prove_gradients(training)
+    (folder / state.FOLDER).mkdir(parents=True, exist_ok=True)
+    outcome = training.run(folder)
+    return Learned(predictor, outcome, trainable_parameters(training.model), parameters, features)
+
+
+def new_training(
+    settings: FineTuning,
+    material: Material,
+    parts: Parts,
+    predictor: Predictor,
+    features: Sequence[NDArray[np.float32]] | None = None,
+    processes: Processes | None = None,
+) -> Training[Any]:
+    """The run, before its first step; with the features of a frozen base, only the head is in it."""
+    loop = planned(settings, len(parts.training))
+    items: Sequence[Item | FeatureItem] = material.items
+    if features is not None:
+        items = [FeatureItem(own, item.target) for own, item in zip(features, material.items, strict=True)]
+    task: Any = new_task(settings, material, parts)
+    return Training(
+        predictor if features is None else predictor.head,
+        task,
+        training_examples(settings, items, parts, loop),
+        evaluation_batches(settings, items, parts),
+        loop,
+        identity(settings, material, parts),
+        processes=processes,
+    )
+
+
+def new_task(settings: FineTuning, material: Material, parts: Parts) -> Supervised:
+    """The task, with class weights of the training part."""
+    training = material.choose(parts.training)
+    return TASKS[material.target.level].weighted(material.target, training, settings.class_weights)
+
+
+def new_predictor(
+    settings: FineTuning, material: Material, loop: LoopSettings, device: torch.device
+) -> Predictor:
+    """The base with a fresh head, and the means applied; the same for the same seed."""
+    backbone = load_base(settings.model)
+    torch.manual_seed(loop.seed)
+    head = build_head(material.target, backbone.config.width, settings.head.pooling, settings.head.hidden)
+    predictor = Predictor(backbone, head, material.target)
+    apply_means(predictor, settings.means, autocast_dtype(loop.precision, device))
+    return predictor.to(device)
+
+
+def load_base(name: str) -> ESM:
+    """The plain model of a name, in fp32 on the CPU."""
+    folder = resolve(name)
+    model = load_folder(layout_of(read_config(folder).get("model_type"), where=str(folder)), folder)
+    assert isinstance(model, ESM)
+    return model.float()
+
+
+def training_examples(
+    settings: FineTuning, items: Sequence[Item | FeatureItem], parts: Parts, loop: LoopSettings
+) -> Examples:
+    """The stream of the training part: batch_size / accumulate examples at a time."""
+    chosen: Any = [items[int(number)] for number in parts.training]
+    size = settings.batch_size // loop.accumulate
+    return Examples(chosen, loop.seed, size, settings.window, settings.task)
+
+
+def evaluation_batches(
+    settings: FineTuning, items: Sequence[Item | FeatureItem], parts: Parts
+) -> list[list[Any]]:
+    """The validation part, each sequence cut to its first window, in batches of equal cost."""
+    chosen = [items[int(number)] for number in parts.validation]
+    first = [
+        cut(item, 0, settings.window, settings.task) if isinstance(item, Item) else item for item in chosen
+    ]
+    plan = plan_batches([len(item) + 2 for item in first], EVALUATION_TOKENS)
+    return [[first[index] for index in batch] for batch in plan]
+
+
+def prove_gradients(training: Training[Any]) -> None:
+    """One probe batch: ChaperoninError names every trained tensor that gets no gradient."""
+    place = training.stream.place
+    batch = training.collate(next(training.stream), 0, 0).to(training.device)
+    training.stream.place = place
+    training.model.train()
+    with training.autocast():
+        loss, _ = training.task.loss(training.model, batch)
+    require_gradients(training.model, loss)
+
+
+def identity(settings: FineTuning, material: Material, parts: Parts) -> dict[str, Any]:
+    """What must be equal for a run to go on, besides the loop's own settings."""
+    return {
+        "model": Base.of(settings.model).sha256,
+        "the examples": material.dataset.sha256,
+        "the split": [int(parts.training.sum()), int(parts.validation.sum()), len(parts.training)],
+        "target": json.dumps(material.target.as_json()),
+        "head": asdict(settings.head),
+        "class_weights": str(settings.class_weights),
+        "means": json.dumps(asdict(settings.means), sort_keys=True),
+        "batch_size": settings.batch_size,
+        "window": settings.window,
+    }
+
+
+def _unfinished(settings: FineTuning, predictor: Predictor, folder: Path, processes: Processes) -> Trained:
+    """The model as it will be loaded, not yet calibrated."""
+    place = folder / UNFINISHED
+    if processes.is_first:
+        method = settings.means.method
+        save_trained(place, predictor, Base.of(settings.model), Calibration(), None, method=method)
+    processes.from_first(None)  # the others wait until it is there
+    return read_trained(place)
+
+
+def _as_vectors(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Cached features as `represent` gives them, `[length + 1, width]`: the row in front is not looked at.
+
+    A mean is its own mean, so one row of it stands for all residues.
+    """
+    rows = np.atleast_2d(features)
+    return np.concatenate([rows[:1], rows])
+
+
+def _outputs(
+    trained: Trained, said: Iterable[tuple[int, NDArray[np.float32]]], count: int
+) -> tuple[list[NDArray[Any]], NDArray[np.float32]]:
+    """Logits and mean embedding of each sequence, whole, as `predict` computes them."""
+    outputs: list[NDArray[Any]] = [np.empty(0)] * count
+    embeddings: list[NDArray[np.float32]] = [np.empty(0, dtype=np.float32)] * count
+    for number, vectors in said:
+        outputs[number] = trained.outputs([vectors])[0].logits
+        embeddings[number] = vectors[1:].mean(axis=0)
+    return outputs, np.stack(embeddings)

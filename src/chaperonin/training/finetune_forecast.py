@@ -1,0 +1,235 @@
+"""What a fine-tuning will take, before it begins: trained numbers, tokens, memory, time.
+
+Time comes from one small probe batch. Memory comes from the shapes of the largest batch of the run, which goes through
+the real model with tensors that hold nothing, on top of what the process holds after the probe.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from chaperonin.data.stream import Place
+from chaperonin.kernels.host_memory import bound_heap
+from chaperonin.tasks.items import FeatureItem, Item
+from chaperonin.tasks.predictor import Predictor
+from chaperonin.tasks.supervised import Supervised
+from chaperonin.training.device import autocast_dtype
+from chaperonin.training.examples import cut
+from chaperonin.training.finetune import EVALUATION_TOKENS, new_predictor, new_task, training_examples
+from chaperonin.training.finetune_settings import FineTuning, planned
+from chaperonin.training.loop import LoopSettings
+from chaperonin.training.material import Material
+from chaperonin.training.means import trainable_parameters
+from chaperonin.training.tensor_memory import held_bytes, own_bytes, peak_bytes
+
+_PROBE_TOKENS = 512
+_ENDS = 2
+_MEMORIES = 2
+"""Numbers that AdamW keeps of each that is trained."""
+_CHUNK_TOKENS = 1 << 17
+"""Tokens whose vectors are in memory at once when the model runs over all examples."""
+_JUDGING_BYTES = 50_000_000
+"""Libraries of the baselines, the figures and the report."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run will take on this machine."""
+
+    trainable: int
+    parameters: int
+    examples: tuple[int, int, int]
+    """Training, validation, test."""
+    steps: int
+    tokens: int
+    """All that will go through the model while it trains."""
+    memory_bytes: int
+    """Peak of the process (of a GPU's tensors)."""
+    seconds: float
+    """At the speed of the probe, evaluations and the predictions at the end included."""
+
+    def __str__(self) -> str:
+        training, validation, test = self.examples
+        share = 100 * self.trainable / self.parameters
+        return (
+            f"trained parameters    {self.trainable:,} of {self.parameters:,} ({share:.2g} %)\n"
+            f"examples              {training:,} train, {validation:,} validate, {test:,} test\n"
+            f"steps                 {self.steps:,} ({self.tokens:,} tokens)\n"
+            f"memory, predicted     {self.memory_bytes / 1e6:,.0f} MB\n"
+            f"time, at this speed   {self.seconds / 60:,.1f} min"
+        )
+
+
+def forecast(settings: FineTuning, material: Material, device: torch.device) -> Forecast:
+    """Probe a model that is thrown away."""
+    bound_heap()
+    parts = material.splits[0]
+    loop = planned(settings, len(parts.training))
+    predictor = new_predictor(settings, material, loop, device)
+    task = new_task(settings, material, parts)
+    trains = settings.means.method != "frozen"
+    trained = predictor if trains else predictor.head
+    run = _Run(settings, material, loop, device, predictor, task)
+    forward_seconds, step_seconds = _seconds_per_token(run)
+    lengths = np.array([len(item) for item in material.items]) + _ENDS
+    epoch = int(np.minimum(lengths[parts.training], settings.window + _ENDS).sum())
+    tokens = loop.steps * settings.batch_size / len(parts.training) * epoch if trains else 0
+    evaluated = loop.steps // loop.evaluate_every * int(lengths[parts.validation].sum()) if trains else 0
+    return Forecast(
+        trainable_parameters(trained),
+        sum(own.numel() for own in predictor.parameters()),
+        (len(parts.training), len(parts.validation), len(parts.test)),
+        loop.steps,
+        round(tokens),
+        _peak(run),
+        tokens * step_seconds + (evaluated + int(lengths.sum())) * forward_seconds,
+    )
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run that is foreseen, with the model it would begin with."""
+
+    settings: FineTuning
+    material: Material
+    loop: LoopSettings
+    device: torch.device
+    predictor: Predictor
+    task: Supervised
+
+    @property
+    def trained(self) -> nn.Module:
+        """What the optimizer sees: of a frozen base the head alone."""
+        return self.predictor.head if self.settings.means.method == "frozen" else self.predictor
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """As the loop computes its products."""
+        dtype = autocast_dtype(self.loop.precision, self.device)
+        return nullcontext() if dtype is None else torch.autocast(self.device.type, dtype=dtype)
+
+    def collate(self, records: list[Any]) -> Any:
+        """A batch on the device."""
+        return self.task.collate(records).to(self.device)
+
+
+def _peak(run: _Run) -> int:
+    """Peak of the process, or of a GPU's tensors: while it trains, or when the result runs over all examples."""
+    trained_bytes = 4 * trainable_parameters(run.trained)
+    copies = _MEMORIES + (1 if run.loop.average_decay else 0)
+    forward = peak_bytes(run.predictor, _evaluation(run))
+    training = copies * trained_bytes + max(peak_bytes(run.trained, _step(run)), forward)
+    # Asked last: the foreseeing itself loads libraries, which the optimizer would load too.
+    return held_bytes(run.device) + max(training, forward + _final_bytes(run))
+
+
+def _step(run: _Run) -> Callable[[], None]:
+    """Forwards and backwards with the largest batch, twice if gradients of one meet those of the next."""
+    batch = run.collate(_largest_batch(run))
+
+    def work() -> None:
+        for _ in range(min(2, run.loop.accumulate)):
+            with run.autocast():
+                loss, _ = run.task.loss(run.trained, batch)
+            loss.backward()
+
+    return work
+
+
+def _evaluation(run: _Run) -> Callable[[], None]:
+    """Forwards alone, with as many of the longest examples as such a batch may hold."""
+    records: list[Item] = []
+    size = 0
+    for item in sorted(run.material.items, key=len, reverse=True):
+        records.append(cut(item, 0, run.settings.window, run.settings.task))
+        size += len(records[-1]) + _ENDS
+        if size + len(item) > EVALUATION_TOKENS:
+            break
+    batch = run.collate(records)
+
+    def work() -> None:
+        with torch.no_grad():
+            run.predictor(batch.tokens, batch.segments)
+
+    return work
+
+
+def _final_bytes(run: _Run) -> int:
+    """What the run over all examples holds besides a batch: a plain base for the one that was trained, and results."""
+    config = run.predictor.backbone.config
+    plain = 4 * sum(own.numel() for own in run.predictor.backbone.parameters())
+    lengths = [len(item) for item in run.material.items]
+    vectors = 4 * config.width * min(_CHUNK_TOKENS, sum(lengths))
+    rows = {"pairs": sum(length * length for length in lengths), "residue": sum(lengths)}
+    results = (
+        3 * 8 * rows.get(run.settings.task, 0) * run.material.target.outputs
+    )  # logits, probabilities, truth
+    judging = 0 if run.device.type == "cuda" else _JUDGING_BYTES + vectors + results
+    return plain - own_bytes(run.predictor) + judging
+
+
+def _largest_batch(run: _Run) -> list[Any]:
+    """The records of the largest of all batches, in the order in which the stream draws them."""
+    settings, items = run.settings, run.material.items
+    training = run.material.splits[0].training
+    stream = training_examples(settings, items, run.material.splits[0], run.loop)
+    wanted = run.loop.steps * settings.batch_size
+    orders = []
+    for epoch in range(ceil(wanted / len(training))):
+        stream.place = Place(epoch)
+        orders.append(stream.order)
+    batches = training[np.concatenate(orders)[:wanted]].reshape(-1, stream.size)
+    lengths = np.minimum([len(item) for item in items], settings.window)
+    costs = lengths**2 if settings.task == "pairs" else lengths + _ENDS
+    largest = batches[costs[batches].sum(axis=1).argmax()]
+    chosen = [cut(items[int(number)], 0, settings.window, settings.task) for number in largest]
+    chosen.sort(key=len, reverse=True)
+    return chosen if settings.means.method != "frozen" else [_features(run, item) for item in chosen]
+
+
+def _features(run: _Run, item: Item) -> FeatureItem:
+    """What a frozen base will give for an example, in shape."""
+    width = run.predictor.backbone.config.width
+    shape = (width,) if run.settings.task == "sequence" else (len(item), width)
+    return FeatureItem(np.zeros(shape, dtype=np.float32), item.target)
+
+
+def _seconds_per_token(run: _Run) -> tuple[float, float]:
+    """Of a forward pass, and of one there and back: the second time, when kernels are compiled."""
+    batch = run.collate(_examples(run.settings, run.material))
+    forward = step = 0.0
+    for _ in range(2):
+        begun = time.perf_counter()
+        with run.autocast():
+            loss, _ = run.task.loss(run.predictor, batch)
+        loss.item()
+        forward = time.perf_counter() - begun
+        loss.backward()
+        _finish(run.device)
+        step = time.perf_counter() - begun
+        run.predictor.zero_grad(set_to_none=True)
+    return forward / batch.size, step / batch.size
+
+
+def _finish(device: torch.device) -> None:
+    """Wait for what a GPU still computes."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _examples(settings: FineTuning, material: Material) -> list[Item]:
+    """The first training examples, cut short, as many as a probe needs."""
+    chosen: list[Item] = []
+    size = 0
+    for number in material.splits[0].training:
+        chosen.append(cut(material.items[int(number)], 0, min(settings.window, _PROBE_TOKENS), settings.task))
+        size += len(chosen[-1])
+        if size >= _PROBE_TOKENS:
+            break
+    return chosen

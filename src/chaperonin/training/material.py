@@ -1,0 +1,104 @@
+"""What a fine-tuning learns from: labelled sequences, read, encoded and split."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chaperonin.data.labelled import Dataset, Example, LabelSettings, read_labelled
+from chaperonin.data.leaks import Leak, leaks
+from chaperonin.data.sources import Rejected
+from chaperonin.data.splitting import Parts, SplitSettings, split_examples
+from chaperonin.errors import InputError
+from chaperonin.protein.alphabet import ESM_ALPHABET
+from chaperonin.tasks.items import Item
+from chaperonin.tasks.target import Kind, Level, Target, infer_target
+
+
+@dataclass(frozen=True)
+class Material:
+    """Examples whose labels can be read, and which of them train."""
+
+    dataset: Dataset
+    """The examples that are used, and all that was rejected."""
+    target: Target
+    items: list[Item]
+    """Tokens and encoded label of each example, in the dataset's order."""
+    splits: list[Parts]
+    """One, or one per fold."""
+
+    @property
+    def sequences(self) -> list[str]:
+        """Residues of each example."""
+        return [example.sequence for example in self.dataset.examples]
+
+    def choose(self, numbers: NDArray[np.int64]) -> list[Item]:
+        """Items of some examples."""
+        return [self.items[int(number)] for number in numbers]
+
+    @cached_property
+    def leaks(self) -> list[Leak]:
+        """Pairs of nearly identical sequences on two sides of the first split."""
+        return leaks(self.sequences, self.splits[0])
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader should know before trusting a figure: leaks, odd splits, records that were left out."""
+        found = [*self.dataset.notes]
+        if note := self.splits[0].note:
+            found.append(note)
+        if self.leaks:
+            first = self.leaks[0]
+            count = len({leak.second for leak in self.leaks})
+            ids = [self.dataset.examples[number].id for number in (first.first, first.second)]
+            found.append(
+                f"warning: {count:,} held-out sequences are nearly identical to one in another part "
+                f"({ids[1]} to {ids[0]}, {first.identity:.0%} identical): figures will be too good. "
+                "Use split.method=cluster."
+            )
+        return found
+
+
+def read_material(
+    data: LabelSettings,
+    split: SplitSettings,
+    level: Level,
+    kind: Kind | Literal["auto"] = "auto",
+    classes: Sequence[str] = (),
+) -> Material:
+    """Read, encode and split. A label that cannot be read rejects its record; InputError when nothing is left.
+
+    Values of a regression are standardised by the first training part.
+    """
+    if split.group_column and not data.group_column:
+        data = replace(data, group_column=split.group_column)
+    dataset = read_labelled(data)
+    target = infer_target([example.label for example in dataset.examples], level, kind, classes)
+    examples, items, rejected = _encode(dataset, target)
+    if not examples:
+        raise rejected[0].error
+    kept = replace(dataset, examples=examples, rejected=[*dataset.rejected, *rejected])
+    splits = split_examples(kept, split)
+    if target.kind == "regression":
+        known = [np.atleast_1d(items[int(number)].target) for number in splits[0].training]
+        target = target.fitted(np.concatenate(known))
+    return Material(kept, target, items, splits)
+
+
+def _encode(dataset: Dataset, target: Target) -> tuple[list[Example], list[Item], list[Rejected]]:
+    examples: list[Example] = []
+    items: list[Item] = []
+    rejected: list[Rejected] = []
+    for example in dataset.examples:
+        try:
+            label = target.encode(example.label, len(example.sequence), example.where)
+        except InputError as error:
+            rejected.append(Rejected(example.number, example.id, example.where, error))
+            continue
+        tokens = ESM_ALPHABET.indices(example.sequence).astype(np.uint8)
+        examples.append(example)
+        items.append(Item(tokens, label))
+    return examples, items, rejected

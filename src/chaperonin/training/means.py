@@ -1,0 +1,93 @@
+"""The means of an efficient fine-tuning, each a setting and free to combine: what they do to the model, in one order.
+
+Numbers of the base, then adapters, then recomputation. Accumulation, bf16 products and data parallelism are the loop's.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import nn
+
+from chaperonin.adapt.lora import LoraSettings, add_lora
+from chaperonin.adapt.quantize import quantize_for_training
+from chaperonin.errors import UsageError
+from chaperonin.layers.linear import Linear
+from chaperonin.models.esm.model import ESM
+from chaperonin.parallel.recompute import recompute
+from chaperonin.tasks.predictor import Predictor
+
+Method = Literal["lora", "full", "frozen"]
+
+
+@dataclass(frozen=True)
+class Means:
+    """How a model is fine-tuned, and what is spared."""
+
+    method: Method = "lora"
+    """Adapters on a frozen base (`lora`), every weight (`full`), or the head alone (`frozen`), for which the sequences
+    go through the base once and never again."""
+    lora: LoraSettings = field(default_factory=LoraSettings)
+    """Rank, scale and places of the adapters."""
+    base: Literal["auto", "fp32", "bf16", "int8"] = "auto"
+    """Numbers of a frozen base: `int8` is QLoRA, `auto` those that products are computed in. A base that is trained
+    stays fp32."""
+    recompute: bool = False
+    """Keep the input of each layer only and compute the rest again on the way back (activation checkpointing)."""
+
+    def __str__(self) -> str:
+        parts = [f"lora rank {self.lora.rank}" if self.method == "lora" else self.method]
+        if self.method == "lora" and self.base not in ("auto", "fp32"):
+            parts.append(f"{self.base} base")
+        if self.recompute:
+            parts.append("recomputation")
+        return ", ".join(parts)
+
+
+def apply_means(predictor: Predictor, means: Means, dtype: torch.dtype | None) -> None:
+    """Change a predictor, in place, into what is trained. `dtype` is that of the products, None for fp32."""
+    backbone = predictor.backbone
+    if means.method == "full":
+        if means.base not in ("auto", "fp32"):
+            raise UsageError(
+                f"a base of {means.base} cannot be trained itself",
+                where="means.base",
+                advice="Leave it out, or use means.method=lora.",
+            )
+        freeze_unused(backbone)
+    else:
+        backbone.requires_grad_(False)
+        _store(backbone, means, dtype)
+    if means.method == "lora":
+        add_lora(backbone, means.lora)
+    if means.recompute and means.method != "frozen":
+        recompute(backbone)
+
+
+def freeze_unused(backbone: ESM) -> None:
+    """Train everything but the heads that no task here uses, and the angles of the positions."""
+    backbone.requires_grad_(True)
+    for unused in (backbone.masked_language, backbone.contact):
+        if unused is not None:
+            unused.requires_grad_(False)
+    if backbone.config.positions == "rotary":
+        backbone.rotary_frequencies.requires_grad_(False)
+
+
+def _store(backbone: ESM, means: Means, dtype: torch.dtype | None) -> None:
+    """Give the frozen weights of the layers the numbers they are multiplied in, so that none is kept twice."""
+    if means.base == "int8":
+        quantize_for_training(backbone)
+        return
+    wanted = torch.bfloat16 if means.base == "bf16" else dtype if means.base == "auto" else None
+    if wanted is None or means.method == "frozen":
+        return
+    for module in backbone.layers.modules():
+        if isinstance(module, Linear):
+            for parameter in module.parameters():
+                parameter.data = parameter.data.to(wanted)
+
+
+def trainable_parameters(model: nn.Module) -> int:
+    """Numbers that are trained."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

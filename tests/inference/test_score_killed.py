@@ -1,0 +1,43 @@
+"""`score` and `contacts` as the command line runs them, killed at random moments and started again."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chaperonin.protein.alphabet import STANDARD_RESIDUES
+
+SCRIPT = Path(__file__).with_name("killed_job.py")
+
+
+@pytest.mark.parametrize(
+    ("verb", "options", "files"),
+    [
+        ("score", ("--set", "batch_tokens=512"), {"scores.csv", "failures.jsonl"}),
+        (
+            "contacts",
+            ("--no-pictures", "--set", "batch_tokens=32"),
+            {"failures.jsonl", *(f"contacts/p{number}.npz" for number in range(24))},
+        ),
+    ],
+)
+def test_killed_at_random_moments_a_verb_leaves_the_same_bytes(
+    verb: str, options: tuple[str, ...], files: set[str], model_folder: Path, tmp_path: Path
+) -> None:
+    generator = random.Random(8)
+    sequences = ["".join(generator.choices(STANDARD_RESIDUES, k=12 + number)) for number in range(24)]
+    lines = [f">p{number}\n{sequence}\n" for number, sequence in enumerate(sequences)]
+    (tmp_path / "in.fasta").write_text("".join([*lines, ">broken\nMK*T\n"]))
+    command = [sys.executable, str(SCRIPT), "verb", str(tmp_path), verb, str(tmp_path / "in.fasta"), *options]
+    command += ["--model", str(model_folder), "--set", "precision=fp32"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert set(found["files"]) == files
+    assert found["kills"] >= 6 and found["finished"] >= 2 and found["resumed"] >= 2
+    assert found["different"] == []

@@ -1,0 +1,84 @@
+"""An endpoint in this process, over the bundled model, and one in a process of its own."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from fastapi.testclient import TestClient
+
+from chaperonin.inference.load import BUNDLED, load
+from chaperonin.models.esm import ESM
+from chaperonin.serving.app import build_app, build_parts
+from chaperonin.serving.auth import Guard, digest_of
+from chaperonin.serving.models import Models, Served, load_models
+from chaperonin.serving.settings import Limits, ServeSettings
+from chaperonin.tasks.calibration import Calibration
+from chaperonin.tasks.folder import Base, save_trained
+from chaperonin.tasks.heads import build_head
+from chaperonin.tasks.predictor import Predictor
+from chaperonin.tasks.target import Target
+
+TOKEN = "a-token-of-many-letters"
+
+Make = Callable[..., TestClient]
+
+
+@pytest.fixture(scope="session")
+def bundled() -> ESM:
+    """The bundled model."""
+    return load(BUNDLED, precision="fp32", device="cpu")
+
+
+@pytest.fixture
+def make(bundled: ESM, tmp_path: Path) -> Iterator[Make]:
+    """Makes clients of endpoints; each is closed after the test."""
+    opened: list[TestClient] = []
+
+    def client(
+        secrets: tuple[str, ...] = (),
+        platform: bool = False,
+        models: Models | None = None,
+        address: str = "testclient",
+        **limits: Any,
+    ) -> TestClient:
+        settings = ServeSettings(jobs_dir=str(tmp_path / "jobs"), platform=platform, limits=Limits(**limits))
+        models = models or Models(bundled, Served(BUNDLED))
+        guard = Guard([digest_of(token, "test") for token in secrets], platform)
+        app = build_app(build_parts(settings, models, guard))
+        made = TestClient(app, raise_server_exceptions=False, client=(address, 1))
+        made.__enter__()
+        opened.append(made)
+        return made
+
+    yield client
+    for one in opened:
+        one.__exit__(None, None, None)
+
+
+@pytest.fixture
+def client(make: Make) -> TestClient:
+    """An endpoint that is open, as on a laptop."""
+    return make()
+
+
+@pytest.fixture(scope="session")
+def trained_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder over the bundled base with a random head, classes M and S."""
+    folder = tmp_path_factory.mktemp("trained") / "membrane"
+    target = Target("sequence", "binary", ("M", "S"))
+    torch.manual_seed(3)
+    plain = load(BUNDLED, precision="fp32", device="cpu")
+    head = build_head(target, plain.config.width, "mean", "none")
+    for parameter in head.parameters():
+        parameter.data.normal_(std=0.5)
+    predictor = Predictor(plain, head, target)
+    save_trained(folder, predictor, Base.of(BUNDLED), Calibration(), None, method="frozen")
+    return folder
+
+
+@pytest.fixture
+def trained_client(make: Make, trained_folder: Path) -> TestClient:
+    """An endpoint over a trained model."""
+    return make(models=load_models(str(trained_folder), ServeSettings(device="cpu")))

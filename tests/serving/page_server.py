@@ -1,0 +1,89 @@
+"""A server process with a model of three classes over the bundled one, for tests that need a true endpoint."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from chaperonin.inference.embed import embed
+from chaperonin.inference.load import load
+from chaperonin.tasks.calibration import Calibration
+from chaperonin.tasks.domain import Domain
+from chaperonin.tasks.folder import Base, save_trained
+from chaperonin.tasks.heads import build_head
+from chaperonin.tasks.predictor import Predictor
+from chaperonin.tasks.target import Target
+
+BASE = "chaperonin/esm2-tiny"
+MODEL = "three-classes"
+CLASSES = ("in", "out", "between")
+TOKEN = "token-of-the-page-test"
+PROTEINS = Path(__file__).resolve().parents[2] / "examples" / "proteins.fasta"
+
+_SERVE = """
+import json, os, sys
+from chaperonin.serving.server import serve
+from chaperonin.serving.settings import ServeSettings
+serve(sys.argv[1], ServeSettings(**json.loads(sys.argv[2])), os.environ)
+"""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a server listens, and what opens it."""
+
+    url: str
+    token: str
+
+
+def save_model(folder: Path) -> None:
+    """A frozen backbone and a head of random weights; its domain are the short proteins of the examples."""
+    torch.manual_seed(7)
+    model = load(BASE)
+    head = build_head(target := Target("sequence", "multiclass", CLASSES), model.config.width)
+    with torch.no_grad():
+        for weights in head.parameters():
+            weights.normal_(std=0.2)
+    examples = embed(model, PROTEINS)
+    vectors = examples.proteins[[len(rows) < 200 for rows in examples.residues]]
+    save_trained(
+        folder,
+        Predictor(model, head, target),
+        Base.of(BASE),
+        Calibration(),
+        Domain.fit(vectors, vectors[:0]),
+        method="frozen",
+    )
+
+
+@contextmanager
+def running_server(folder: Path) -> Iterator[Endpoint]:
+    """The endpoint on a free port, with one token and all its files in the folder; ended afterwards."""
+    adapters = folder / "adapters"
+    adapters.mkdir()
+    save_model(adapters / MODEL)
+    options = {
+        "port": 0,
+        "token_env": "PAGE_TOKEN",
+        "adapters": str(adapters),
+        "jobs_dir": str(folder / "jobs"),
+    }
+    command = [sys.executable, "-c", _SERVE, BASE, json.dumps(options)]
+    environment = {**os.environ, "PAGE_TOKEN": TOKEN}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        try:
+            said = process.stdout.readline()
+            found = re.search(r"http://\S+", said)
+            assert found, f"the server said {said!r} and ended with {process.poll()}"
+            yield Endpoint(found.group(), TOKEN)
+        finally:
+            process.terminate()
+            process.wait(40)

@@ -1,0 +1,135 @@
+"""Predicted against measured: peak memory and time of real runs in fresh processes, and laws of the prediction."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from chaperonin.adapt.lora import LoraSettings, add_lora
+from chaperonin.config import resolve
+from chaperonin.kernels.segments import Segments
+from chaperonin.models.esm import ESM, ESMConfig
+from chaperonin.models.esm.weights import LAYOUT
+from chaperonin.protein.alphabet import STANDARD_RESIDUES
+from chaperonin.training.finetune_forecast import forecast
+from chaperonin.training.finetune_settings import FineTuning
+from chaperonin.training.material import read_material
+from chaperonin.training.tensor_memory import peak_bytes
+from chaperonin.weights.pretrained import save_folder
+
+CPU = torch.device("cpu")
+WITHIN = 0.15
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base of eight narrow layers and sixty proteins: some hundred megabytes a batch, little work."""
+    folder = tmp_path_factory.mktemp("inputs")
+    model = ESM(ESMConfig(width=64, depth=8, heads=4, inner_width=256))
+    model.initialise(torch.Generator().manual_seed(1))
+    save_folder(LAYOUT, model, folder / "base")
+    generator = np.random.default_rng(0)
+    lines, records = ["id,sequence,label,stage"], []
+    for number in range(60):
+        sequence = "".join(generator.choice(list(STANDARD_RESIDUES), generator.integers(150, 450)))
+        stage = ("train", "train", "train", "val", "test")[number // 2 % 5]
+        lines.append(f"p{number},{sequence},{'MS'[number % 2]},{stage}")
+        records.append(f">p{number}\n{sequence}\n")
+    (folder / "table.csv").write_text("\n".join(lines) + "\n")
+    (folder / "proteins.fasta").write_text("".join(records))
+    return folder
+
+
+def train(inputs: Path, folder: Path, source: str, *overrides: str) -> tuple[dict, str]:
+    """run.json, and what was printed, of `chaperonin train` in a process of its own with one thread."""
+    options = [part for override in overrides for part in ("--set", override)]
+    program = "from chaperonin.cli.main import main; main()"
+    arguments = ["train", str(inputs / source), str(folder), "--device", "cpu", *options]
+    command = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(
+        command,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads((folder / "run.json").read_text()), done.stderr
+
+
+@pytest.mark.parametrize(
+    "means",
+    [
+        ("means.method=full",),
+        ("means.method=full", "means.recompute=true", "training.accumulate=2"),
+        ("means.method=lora", "means.base=int8"),
+        ("means.method=frozen",),
+    ],
+    ids=lambda means: " ".join(means),
+)
+def test_fine_tuning_takes_what_was_predicted(inputs: Path, tmp_path: Path, means: tuple[str, ...]) -> None:
+    usual = (f"model={inputs / 'base'}", "training.precision=fp32", "training.steps=3", "batch_size=32")
+    run, printed = train(inputs, tmp_path / "run", "table.csv", *usual, *means)
+    memory = run["memory"]
+    assert memory["predicted_bytes"] == pytest.approx(memory["measured_bytes"], rel=WITHIN)
+    minutes = float(re.search(r"at this speed\s+([\d.]+) min", printed)[1])
+    if means != ("means.method=frozen",):
+        assert 60 * minutes < 2 * run["seconds"]["train"] + 6  # minutes are printed to a tenth
+
+
+def test_pre_training_takes_what_was_predicted(inputs: Path, tmp_path: Path) -> None:
+    (inputs / "pretrain.yaml").write_text(
+        f"model: {{width: 64, depth: 8, heads: 4, inner_width: 256}}\n"
+        f"data: {{input: {inputs / 'proteins.fasta'}, batch_tokens: 8192, holdout_share: 0}}\n"
+        "training: {steps: 6, precision: fp32}\n"
+    )
+    run, _ = train(inputs, tmp_path / "run", "pretrain.yaml")
+    memory = run["memory"]
+    assert memory["predicted_bytes"] == pytest.approx(memory["measured_bytes"], rel=WITHIN)
+
+
+def predicted(inputs: Path, *overrides: str) -> int:
+    """Peak that is foreseen in this process."""
+    usual = [f"model={inputs / 'base'}", f"data.input={inputs / 'table.csv'}", "training.precision=fp32"]
+    own = resolve(FineTuning, overrides=[*usual, "training.steps=4", *overrides])
+    material = read_material(own.data, own.split, own.task, own.kind, own.classes)
+    return forecast(own, material, CPU).memory_bytes
+
+
+def test_more_tokens_take_more_and_means_spare(inputs: Path) -> None:
+    predicted(inputs, "means.method=lora", "batch_size=1")  # loads the libraries that all of them need
+    many = predicted(inputs, "means.method=full", "batch_size=16")
+    assert predicted(inputs, "means.method=full", "batch_size=4") < many
+    assert predicted(inputs, "means.method=full", "batch_size=16", "training.accumulate=4") < many
+    assert predicted(inputs, "means.method=full", "batch_size=16", "means.recompute=true") < many
+    assert predicted(inputs, "means.method=frozen", "batch_size=16") < many
+
+
+def test_adapters_take_less_than_all_weights_where_weights_weigh() -> None:
+    """With few tokens: gradients of the whole model are more than what adapters keep."""
+    model = ESM(ESMConfig(width=64, depth=2, heads=4, inner_width=256))
+    tokens, segments = torch.tensor([0, 5, 6, 2]), Segments([4])
+    full = peak_bytes(model, lambda: model(tokens, segments).sum().backward())
+    add_lora(model, LoraSettings(rank=4))
+    assert peak_bytes(model, lambda: model(tokens, segments).sum().backward()) < full / 2
+
+
+def test_what_is_foreseen_is_what_pytorch_takes() -> None:
+    """Counted by hand: two products of which the first stays for the way back, and the gradient of the weight."""
+    weight = nn.Linear(1000, 1000, bias=False)
+    x = torch.randn(500, 1000)
+    product = 4 * 500 * 1000
+    assert peak_bytes(weight, lambda: weight(x)) == product
+    assert peak_bytes(weight, lambda: weight(weight(x))) == 2 * product
+    assert (
+        peak_bytes(weight, lambda: weight(x).square().sum().backward()) >= 2 * product + weight.weight.nbytes
+    )
+    assert weight.weight.grad is None

@@ -1,0 +1,78 @@
+"""A very small fine-tuning in a folder; as a program, one that a test can kill or start several times at once."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from chaperonin.config import resolve
+from chaperonin.models.esm import ESM, ESMConfig
+from chaperonin.models.esm.weights import LAYOUT
+from chaperonin.parallel.data import join_processes, leave_processes
+from chaperonin.training.finetune_settings import FineTuning
+from chaperonin.training.material import read_material
+from chaperonin.training.study import study
+from chaperonin.weights.pretrained import save_folder
+
+CPU = torch.device("cpu")
+LIKES = {"M": "AILMFVWC", "S": "DEKRNQST"}
+
+
+def write_base(folder: Path) -> Path:
+    """A model of two layers with random weights everywhere, as Hugging Face lays it out."""
+    generator = torch.Generator().manual_seed(1)
+    model = ESM(ESMConfig(width=32, depth=2, heads=2, inner_width=64))
+    for name, parameter in model.named_parameters():
+        if name != "rotary_frequencies":
+            parameter.data.normal_(0.0, 0.2, generator=generator)
+        if name.endswith("norm.weight"):
+            parameter.data.add_(1.0)
+    save_folder(LAYOUT, model, folder)
+    return folder
+
+
+def write_table(path: Path, rows: int = 80, seed: int = 0) -> Path:
+    """Proteins of two classes that differ in what they are made of."""
+    generator = np.random.default_rng(seed)
+    lines = ["id,sequence,label,stage"]
+    for number in range(rows):
+        label = "MS"[number % 2]
+        letters = list(LIKES[label] * 2 + "ACDEFGHIKLMNPQRSTVWY")
+        sequence = "".join(generator.choice(letters, generator.integers(10, 40)))
+        stage = ("train", "train", "train", "val", "test")[number // 2 % 5]
+        lines.append(f"p{number},{sequence},{label},{stage}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def settings(folder: Path, *overrides: str) -> FineTuning:
+    """Settings for the base and the table in the folder, which are made if they are not there."""
+    if not (folder / "base").exists():
+        write_base(folder / "base")
+        write_table(folder / "table.csv")
+    usual = [
+        f"model={folder / 'base'}",
+        f"data.input={folder / 'table.csv'}",
+        "training.precision=fp32",
+        "training.log_every=1",
+        "batch_size=8",
+        "epochs=2",
+    ]
+    return resolve(FineTuning, overrides=[*usual, *overrides])
+
+
+def run(inputs: Path, folder: Path, *overrides: str):
+    """Fine-tune in the folder, from its newest checkpoint if it has one."""
+    own = settings(inputs, *overrides)
+    material = read_material(own.data, own.split, own.task, own.kind, own.classes)
+    processes, device = join_processes(CPU)
+    try:
+        return study(own, material, folder, device, processes)
+    finally:
+        leave_processes()
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    run(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])
