@@ -30,9 +30,8 @@ def accuracy(options: argparse.Namespace) -> list[Row]:
     base, together = found.rows
     texts = [f"{found.value(row)[0]:.4f}" for row in (together, base)]
     mean, low, high = found.difference(together)
-    notes = (
-        f"bundled model, {seeds} seeds, {options.epochs:g} epochs; 95 % interval {low:+.4f} to {high:+.4f}; "
-    )
+    notes = f"bundled model, {seeds} seeds, {options.epochs:g} epochs; "
+    notes += f"95 % interval {low:+.4f} to {high:+.4f}; " if low == low else ""
     notes += f"MCC {_mean(together, 'mcc'):.3f} against {_mean(base, 'mcc'):.3f}"
     samples = {row.name: row.trials for row in found.rows}
     return [Row(_LOST, *texts, mean, -0.01, -0.003, unit="", notes=notes, samples=samples)]

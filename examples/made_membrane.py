@@ -1,7 +1,7 @@
 """Make labelled sequences that are no real proteins: `python examples/made_membrane.py FILE [COUNT]`.
 
-Those called M have stretches of twenty-odd hydrophobic residues, as helices that cross a membrane do; those called S are
-made of the same residues overall, without stretches. So composition alone tells little, and a model that looks at
+Those called M have stretches of twenty-odd hydrophobic residues, as helices that cross a membrane do; those called S
+are made of the same residues overall, without stretches. So composition alone tells little, and a model that looks at
 neighbours can learn the rest. They are for trying out `chaperonin train`, and for nothing else.
 """
 

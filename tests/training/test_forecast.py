@@ -69,9 +69,11 @@ def train(inputs: Path, folder: Path, source: str, *overrides: str) -> tuple[dic
     "means",
     [
         ("means.method=full",),
-        ("means.method=full", "means.recompute=true", "training.accumulate=2"),
+        pytest.param(
+            ("means.method=full", "means.recompute=true", "training.accumulate=2"), marks=pytest.mark.slow
+        ),
         ("means.method=lora", "means.base=int8"),
-        ("means.method=frozen",),
+        pytest.param(("means.method=frozen",), marks=pytest.mark.slow),
     ],
     ids=lambda means: " ".join(means),
 )

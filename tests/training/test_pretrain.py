@@ -137,7 +137,9 @@ def test_unknown_setting_is_named(config: Path):
 
 
 @pytest.mark.parametrize(
-    "path", sorted((REPOSITORY / "configs").glob("esm2-tiny*.yaml")), ids=lambda path: path.stem
+    "path",
+    [REPOSITORY / f"configs/esm2-tiny{kind}.yaml" for kind in ("", "-gpu")],
+    ids=lambda path: path.stem,
 )
 def test_shipped_recipes_fit_the_wheel(path: Path):
     settings = resolve(Pretraining, file=path)

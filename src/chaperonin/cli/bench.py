@@ -53,7 +53,7 @@ def finetune(
     device
         auto, cpu, cuda, cuda:1 …
     """
-    from chaperonin.cli.train import _begin as begin
+    from chaperonin.cli.train import begin as begin
     from chaperonin.config import as_yaml
     from chaperonin.errors import UsageError
     from chaperonin.training.comparison import ROWS, compare

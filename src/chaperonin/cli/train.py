@@ -92,7 +92,7 @@ def fine_tune(
         print(f"{as_yaml(settings)}\n{expected}")
         return 0
     if processes.is_first:
-        _begin(outdir, as_yaml(settings), material.dataset.rejected)
+        begin(outdir, as_yaml(settings), material.dataset.rejected)
         print("\n".join([str(expected), *material.warnings]), file=sys.stderr)
     if sweep:
         with provenance.stage("sweep"):
@@ -132,7 +132,7 @@ def pre_train(settings: "Pretraining", outdir: Path, place: "torch.device", dry_
     if dry_run:
         print(f"{as_yaml(settings)}\n{expected}")
         return 0
-    _begin(outdir, as_yaml(settings), corpus.rejected)
+    begin(outdir, as_yaml(settings), corpus.rejected)
     print(expected, file=sys.stderr)
     with provenance.stage("train"):
         outcome = pretrain(settings, corpus, outdir, place)
@@ -148,7 +148,8 @@ def pre_train(settings: "Pretraining", outdir: Path, place: "torch.device", dry_
     return 3 if failed else 0
 
 
-def _begin(outdir: Path, settings: str, rejected: "Sequence[Rejected]") -> None:
+def begin(outdir: Path, settings: str, rejected: "Sequence[Rejected]") -> None:
+    """Write the settings and the records that were refused, before anything is computed."""
     from chaperonin.files import write_atomically
 
     outdir.mkdir(parents=True, exist_ok=True)

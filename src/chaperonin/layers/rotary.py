@@ -27,6 +27,10 @@ def rotate(
     cosine: Float[Tensor, "tokens 1 half"],
     sine: Float[Tensor, "tokens 1 half"],
 ) -> Float[Tensor, "tokens heads head_dim"]:
-    """Turn channel pairs (i, i + head_dim/2) by the token's angles."""
+    """Turn channel pairs (i, i + head_dim/2) by the token's angles; the result is of x's type.
+
+    Under autocast x may be bf16 and the angles fp32: wider queries beside bf16 values shut out the fast attention.
+    """
     first, second = x.chunk(2, dim=-1)
-    return torch.cat((first * cosine - second * sine, second * cosine + first * sine), dim=-1)
+    turned = torch.cat((first * cosine - second * sine, second * cosine + first * sine), dim=-1)
+    return turned.to(x.dtype)

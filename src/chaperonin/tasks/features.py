@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from chaperonin.data.batching import make_batch, plan_batches
 from chaperonin.data.windows import Window, blend, windows
+from chaperonin.kernels.heap import return_free_memory
 from chaperonin.models.esm.model import ESM
 
-_CHUNK_TOKENS = 1 << 17
+_CHUNK_TOKENS = 1 << 15
 """Tokens of the sequences that are in memory at once."""
 
 
@@ -63,6 +64,7 @@ def in_chunks(
         for text, vectors in zip(texts, represent(model, texts, token_budget), strict=True):
             for number in places[text]:
                 yield number, vectors
+        return_free_memory()
 
 
 def pooled(model: ESM, sequences: Sequence[str], pooling: str, token_budget: int) -> NDArray[np.float32]:
