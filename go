@@ -8,7 +8,7 @@ python=$venv/bin/python
 usage() {
     cat <<'TEXT'
 usage: ./go COMMAND
-  demo          embed, scan and map the proteins in examples/ with the bundled model, leave a report in demo/
+  demo          embed, scan, map and predict the proteins in examples/, fine-tune for a moment, leave reports in demo/
   test          check, then all tests that need neither a GPU nor minutes (add --slow, --gpu or pytest's options)
   check         format, lint, types and import layers
   bench NAME    measure on this machine (esm, finetune, pair_head, serve): prints a table, writes JSON beside it

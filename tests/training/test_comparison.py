@@ -23,6 +23,9 @@ SLACK = 20_000_000
 """Linux counts pages of a process in lots."""
 
 
+pytestmark = pytest.mark.slow  # nine trainings, each in a process of its own
+
+
 def read(settings: FineTuning) -> Material:
     return read_material(settings.data, settings.split, settings.task, settings.kind, settings.classes)
 

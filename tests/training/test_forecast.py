@@ -72,7 +72,7 @@ def train(inputs: Path, folder: Path, source: str, *overrides: str) -> tuple[dic
         pytest.param(
             ("means.method=full", "means.recompute=true", "training.accumulate=2"), marks=pytest.mark.slow
         ),
-        ("means.method=lora", "means.base=int8"),
+        pytest.param(("means.method=lora", "means.base=int8"), marks=pytest.mark.slow),
         pytest.param(("means.method=frozen",), marks=pytest.mark.slow),
     ],
     ids=lambda means: " ".join(means),
@@ -87,6 +87,7 @@ def test_fine_tuning_takes_what_was_predicted(inputs: Path, tmp_path: Path, mean
         assert 60 * minutes < 2 * run["seconds"]["train"] + 6  # minutes are printed to a tenth
 
 
+@pytest.mark.slow
 def test_pre_training_takes_what_was_predicted(inputs: Path, tmp_path: Path) -> None:
     (inputs / "pretrain.yaml").write_text(
         f"model: {{width: 64, depth: 8, heads: 4, inner_width: 256}}\n"
