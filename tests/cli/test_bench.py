@@ -26,6 +26,7 @@ def inputs(tmp_path: Path) -> list[str]:
     return [str(tmp_path / "in.csv"), str(tmp_path / "out"), "--model", str(tmp_path / "base")]
 
 
+@pytest.mark.slow
 def test_it_prints_the_table_and_goes_on_where_it_stopped(
     inputs: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

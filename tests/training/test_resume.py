@@ -101,6 +101,7 @@ def test_kill_inside_the_writing_of_a_checkpoint_costs_nothing(
     assert_same_run(tmp_path, uninterrupted)
 
 
+@pytest.mark.slow
 def test_line_that_a_kill_cut_short_is_dropped(tmp_path: Path, uninterrupted: Path):
     kill_after(start(tmp_path), tmp_path, 20)
     with (tmp_path / "metrics.jsonl").open("a") as lines:
