@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from chaperonin.inference.memory import activation_bytes, batch_tokens, free_bytes, resident_bytes
-from chaperonin.kernels.heap import return_free_memory
+from chaperonin.kernels.host_memory import return_free_memory
 from chaperonin.models.esm import ESM, ESMConfig
 from chaperonin.models.esm.weights import LAYOUT
 from chaperonin.weights.pretrained import save_folder

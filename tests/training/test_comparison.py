@@ -10,7 +10,7 @@ import torch
 
 from chaperonin.config import resolve
 from chaperonin.errors import UsageError
-from chaperonin.kernels.hardware import resident_bytes
+from chaperonin.kernels.host_memory import resident_bytes
 from chaperonin.training import comparison
 from chaperonin.training.comparison import ROWS, Comparison, Measured, batches_of, compare, mean_interval
 from chaperonin.training.finetune import learn

@@ -150,8 +150,9 @@ def test_checkpoint_of_an_adapter_holds_the_adapter_alone(inputs: Path, tmp_path
     assert all("lora_" in name or name.startswith("head.") for name in stored["model"])
 
 
-def test_two_processes_give_the_step_of_one(inputs: Path, tmp_path: Path):
-    options = (LORA, "training.accumulate=4", "means.lora.dropout=0.1")
+@pytest.mark.parametrize("method", [LORA, pytest.param(FROZEN, marks=pytest.mark.slow)])
+def test_two_processes_give_the_step_of_one(inputs: Path, tmp_path: Path, method: str):
+    options = (method, "training.accumulate=4", "means.lora.dropout=0.1")
     tiny_study.run(inputs, tmp_path / "one", *options)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command += [str(PROGRAM), str(inputs), str(tmp_path / "two"), *options]

@@ -53,11 +53,11 @@ def finetune(
     device
         auto, cpu, cuda, cuda:1 …
     """
-    from chaperonin.cli.train import begin as begin
+    from chaperonin.cli.train import begin
     from chaperonin.config import as_yaml
     from chaperonin.errors import UsageError
+    from chaperonin.kernels.hardware import choose_device
     from chaperonin.training.comparison import ROWS, compare
-    from chaperonin.training.device import training_device
     from chaperonin.training.finetune_settings import FineTuning
     from chaperonin.training.material import read_material
     from chaperonin.training.settings import resolve_training
@@ -73,7 +73,7 @@ def finetune(
     names = [name.strip() for name in rows.split(",")] if rows else list(ROWS)
     begin(outdir, as_yaml(settings), material.dataset.rejected)
     print("\n".join(material.warnings), file=sys.stderr)
-    found = compare(settings, material, outdir, training_device(device), seeds, names)
+    found = compare(settings, material, outdir, choose_device(device), seeds, names)
     print(found)
     if not any(row.trials for row in found.rows):
         return 1

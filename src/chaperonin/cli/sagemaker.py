@@ -45,12 +45,12 @@ def train_as_sagemaker(device: str = "auto") -> int:
 def _train(root: Path, device: str) -> int:
     from chaperonin.cli.train import fine_tune
     from chaperonin.config import resolve
-    from chaperonin.training.device import training_device
+    from chaperonin.kernels.hardware import choose_device
     from chaperonin.training.finetune_settings import FineTuning
 
     work = root / "checkpoints"
     settings = resolve(FineTuning, options={"data.input": str(_input(root, work)), **hyperparameters(root)})
-    code = fine_tune(settings, work, training_device(device))
+    code = fine_tune(settings, work, choose_device(device))
     results = root / "output" / "data"
     results.mkdir(parents=True, exist_ok=True)
     for path in work.iterdir():

@@ -51,7 +51,7 @@ def run(
         Print the resolved settings, what is trained, the predicted memory and time, and stop.
     """
     from chaperonin.errors import UsageError
-    from chaperonin.training.device import training_device
+    from chaperonin.kernels.hardware import choose_device
     from chaperonin.training.finetune_settings import FineTuning
     from chaperonin.training.settings import resolve_training
 
@@ -62,7 +62,7 @@ def run(
     if outdir is None:
         raise UsageError("no OUTDIR", advice="Write `chaperonin train INPUT OUTDIR`.")
     settings = resolve_training(input, set or (), model)
-    place = training_device(device)
+    place = choose_device(device)
     if isinstance(settings, FineTuning):
         return fine_tune(settings, outdir, place, sweep, dry_run)
     return pre_train(settings, outdir, place, dry_run)
@@ -119,7 +119,7 @@ def pre_train(settings: "Pretraining", outdir: Path, place: "torch.device", dry_
     """Pre-train, write the model and the report; returns the exit code."""
     from chaperonin.config import as_yaml
     from chaperonin.inference.provenance import Provenance
-    from chaperonin.kernels.hardware import resident_bytes
+    from chaperonin.kernels.host_memory import resident_bytes
     from chaperonin.training.forecast import forecast
     from chaperonin.training.pretrain import MODEL_FOLDER, pretrain, read_corpus
 

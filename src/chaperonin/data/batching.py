@@ -19,7 +19,7 @@ __all__ = ["Batch", "make_batch", "plan_batches"]
 class Batch:
     """Sequences one after the other, without padding."""
 
-    tokens: Int[Tensor, "tokens"]
+    tokens: Int[Tensor, " tokens"]
     segments: Segments
 
     def to(self, device: torch.device) -> "Batch":

@@ -4,7 +4,7 @@ This scheme is for embeddings and contacts; scores have their own in `score_wind
 ProteinGym's, so that its scores can be reproduced.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,4 +55,19 @@ def blend(parts: Sequence[NDArray[np.float32]], spans: Sequence[Window], length:
         total[span.start : span.stop] += part * own[:, None]
         weight[span.start : span.stop] += own
     total /= weight[:, None]
+    return total
+
+
+def blend_maps(parts: Iterable[NDArray[np.float32]], length: int) -> NDArray[np.float32]:
+    """One map `[length, length]` from those of the sequence's windows, in their order; NaN where no window saw both."""
+    total = np.zeros((length, length), dtype=np.float32)
+    weight = np.zeros((length, length), dtype=np.float32)
+    for part, span in zip(parts, windows(length), strict=True):
+        own = slice(span.start, span.stop)
+        edge = blend_weights(span, length)
+        pair = np.minimum(edge[:, None], edge[None, :])
+        total[own, own] += pair * part
+        weight[own, own] += pair
+    with np.errstate(invalid="ignore"):
+        total /= weight
     return total

@@ -25,8 +25,8 @@ from chaperonin.inference.predict import (
 from chaperonin.inference.sequences import SequenceJob, SequenceSettings, fit, sequence_key, tokens_of
 from chaperonin.models.esm.model import ESM
 from chaperonin.tasks.calibration import calibration_error, confidences
+from chaperonin.tasks.figures import figures
 from chaperonin.tasks.folder import METRICS, Trained
-from chaperonin.tasks.metrics import bootstrap, metrics
 from chaperonin.tasks.target import Target
 
 
@@ -121,29 +121,13 @@ def judge(job: Job, trained: Trained, draws: int) -> dict[str, Any]:
     report: dict[str, Any] = {
         "target": target.as_json(),
         "parts": {"test": len(truth)},
-        "result": _with_intervals(target, truth, found, draws),
+        "result": figures(target, truth, found, draws),
         "calibration": _calibration(target, trained, truth, found),
     }
     stored = trained.folder / METRICS
     if stored.is_file():
         report["as_trained"] = json.loads(stored.read_text(encoding="utf-8")).get("result", {})
     return report
-
-
-def _with_intervals(
-    target: Target, truth: list[NDArray[Any]], found: list[NDArray[Any]], draws: int
-) -> dict[str, Any]:
-    if not truth:
-        return {}
-    known: Any = np.stack(truth) if target.level == "sequence" else truth
-    given: Any = np.stack(found) if target.level == "sequence" else found
-    figures = metrics(target.kind, target.level, known, given, target.classes)
-    intervals = bootstrap(target.kind, target.level, known, given, target.classes, draws=draws)
-    return {name: {"value": value, **_ends(intervals.get(name))} for name, value in figures.items()}
-
-
-def _ends(interval: tuple[float, float] | None) -> dict[str, float]:
-    return {} if interval is None else {"low": interval[0], "high": interval[1]}
 
 
 def _calibration(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from chaperonin.data.batching import make_batch
 from chaperonin.data.sources import Rejected
-from chaperonin.data.windows import WINDOW, blend_weights, windows
+from chaperonin.data.windows import WINDOW, blend_maps, windows
 from chaperonin.errors import InputError
 from chaperonin.files import atomic_file
 from chaperonin.inference.jobs import Job, Outcome
@@ -41,18 +41,7 @@ def contact_map(model: ESM, sequence: str) -> NDArray[np.float32]:
     spans = windows(len(sequence))
     if len(spans) == 1:
         return _map(model, sequence)
-    length = len(sequence)
-    total = np.zeros((length, length), dtype=np.float32)
-    weight = np.zeros((length, length), dtype=np.float32)
-    for span in spans:
-        own = slice(span.start, span.stop)
-        edge = blend_weights(span, length)
-        pair = np.minimum(edge[:, None], edge[None, :])
-        total[own, own] += pair * _map(model, sequence[own])
-        weight[own, own] += pair
-    with np.errstate(invalid="ignore"):
-        total /= weight
-    return total
+    return blend_maps((_map(model, sequence[span.start : span.stop]) for span in spans), len(sequence))
 
 
 def _map(model: ESM, sequence: str) -> NDArray[np.float32]:

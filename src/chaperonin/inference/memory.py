@@ -14,7 +14,7 @@ import torch
 from chaperonin.errors import UsageError
 from chaperonin.inference.load import origin_of
 from chaperonin.inference.provenance import peak_memory
-from chaperonin.kernels.heap import return_free_memory
+from chaperonin.kernels.host_memory import resident_bytes, return_free_memory
 from chaperonin.models.esm.model import ESM, ESMConfig
 
 CPU_BATCH_TOKENS = 4096
@@ -73,12 +73,6 @@ def free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return min(_available_bytes(), _limit_bytes())
-
-
-def resident_bytes() -> int:
-    """Memory that this process holds now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1]) if Path("/proc/self/statm").exists() else 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def predicted_peak_bytes(model: ESM, tokens: int, kept_bytes: int = 0) -> int:

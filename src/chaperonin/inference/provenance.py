@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-import resource
 import shlex
 import sys
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from chaperonin.files import write_atomically
+from chaperonin.kernels.host_memory import peak_resident_bytes
 
 PACKAGES = ("chaperonin", "torch", "numpy", "safetensors", "biotite", "h5py", "pyarrow", "scikit-learn")
 
@@ -120,17 +120,7 @@ def peak_memory() -> PeakMemory:
         device_bytes = sum(
             torch.cuda.max_memory_allocated(index) for index in range(torch.cuda.device_count())
         )
-    return PeakMemory(_host_peak_bytes(), device_bytes)
-
-
-def _host_peak_bytes() -> int:
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return PeakMemory(peak_resident_bytes(), device_bytes)
 
 
 def _cpu_name() -> str:

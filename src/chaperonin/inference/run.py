@@ -8,7 +8,7 @@ from typing import Any
 from chaperonin.errors import MemoryLimitError
 from chaperonin.inference.jobs import Job, Unit
 from chaperonin.inference.progress import Progress, Stage
-from chaperonin.kernels.heap import return_free_memory
+from chaperonin.kernels.host_memory import return_free_memory
 
 Compute = Callable[[list[Unit]], Sequence[Mapping[str, Any]]]
 """Units of one batch to their results, arrays by name."""

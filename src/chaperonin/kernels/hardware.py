@@ -101,13 +101,6 @@ def choose_device(name: str, *, advice: str = "Write cpu or auto.") -> torch.dev
     return device
 
 
-def resident_bytes() -> int:
-    """Memory that this process holds now."""
-    statm = Path("/proc/self/statm")
-    pages = int(statm.read_text().split()[1]) if statm.exists() else 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
 def lacks_int8() -> str:
     """Why the 8-bit product cannot run on this processor; empty when it can.
 

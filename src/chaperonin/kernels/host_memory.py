@@ -1,8 +1,13 @@
-"""How the C library and oneDNN keep memory that is no longer needed."""
+"""The memory of this process: how much it is, and what keeps it from growing without need."""
 
 import ctypes
 import os
+import resource
+import sys
 from functools import cache
+from pathlib import Path
+
+_LIBRARY = ctypes.CDLL(None)
 
 _MMAP_THRESHOLD = -3
 """M_MMAP_THRESHOLD of glibc's malloc.h."""
@@ -21,6 +26,35 @@ def bound_heap() -> None:
     batches. That one is read when oneDNN first computes. Does nothing where the C library is another.
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", _KEPT_PRIMITIVES)
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = getattr(_LIBRARY, "mallopt", None)
     if mallopt is not None:
         mallopt(_MMAP_THRESHOLD, _OWN_PAGES_BYTES)
+
+
+def return_free_memory() -> None:
+    """Give what the C library holds and nothing uses back to the system, where the library can (glibc).
+
+    Batches differ in shape: without this, the holes that they leave in the heap add up over a run, to more than the
+    tensors themselves.
+    """
+    trim = getattr(_LIBRARY, "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def resident_bytes() -> int:
+    """Memory that this process holds now."""
+    statm = Path("/proc/self/statm")
+    pages = int(statm.read_text().split()[1]) if statm.exists() else 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def peak_resident_bytes() -> int:
+    """The most memory that this process ever held."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -52,11 +52,11 @@ class Segments:
                 runs.append([start, 1, length])
         return tuple((start, count, length) for start, count, length in runs)
 
-    def offsets(self, device: torch.device) -> Int[Tensor, "segments_and_one"]:
+    def offsets(self, device: torch.device) -> Int[Tensor, " segments_and_one"]:
         """Starts of all segments and the end of the last (int32, as variable-length kernels want them)."""
         return self._kept("offsets", device, [*self.starts, self.total], torch.int32)
 
-    def positions(self, device: torch.device) -> Int[Tensor, "tokens"]:
+    def positions(self, device: torch.device) -> Int[Tensor, " tokens"]:
         """Position of each token in its own segment, from 0."""
         ids = self.ids(device)
         key = ("positions", device)
@@ -65,7 +65,7 @@ class Segments:
             self._tensors[key] = torch.arange(self.total, device=device) - starts[ids]
         return self._tensors[key]
 
-    def ids(self, device: torch.device) -> Int[Tensor, "tokens"]:
+    def ids(self, device: torch.device) -> Int[Tensor, " tokens"]:
         """Number of the segment that each token belongs to."""
         key = ("ids", device)
         if key not in self._tensors:

@@ -6,7 +6,7 @@ from torch import Tensor
 from chaperonin.shapes import Float, Int
 
 
-def inverse_frequencies(head_dim: int, base: float = 10000.0) -> Float[Tensor, "half"]:
+def inverse_frequencies(head_dim: int, base: float = 10000.0) -> Float[Tensor, " half"]:
     """Angle per position of each pair of channels: base^(-2i / head_dim), on the CPU.
 
     The device is named: arithmetic under a meta device would load PyTorch's compiler, seconds long.
@@ -15,7 +15,7 @@ def inverse_frequencies(head_dim: int, base: float = 10000.0) -> Float[Tensor, "
 
 
 def rotation(
-    positions: Int[Tensor, "tokens"], frequencies: Float[Tensor, "half"], dtype: torch.dtype
+    positions: Int[Tensor, " tokens"], frequencies: Float[Tensor, " half"], dtype: torch.dtype
 ) -> tuple[Float[Tensor, "tokens 1 half"], Float[Tensor, "tokens 1 half"]]:
     """Cosine and sine of each token's angles, computed in fp32, ready for `[tokens, heads, half]`."""
     angles = positions[:, None].float() * frequencies.float()

@@ -36,7 +36,7 @@ MOST_VECTOR_POINTS = 400
 
 
 @house_style()
-def length_histogram(lengths: Int[np.ndarray, "records"]) -> Picture:
+def length_histogram(lengths: Int[np.ndarray, " records"]) -> Picture:
     """How long the sequences are, in residues; logarithmic where they differ twentyfold. Median marked."""
     figure = Picture(460, 250)
     axes = figure.panel(68, 26, 378, 184)
@@ -67,7 +67,7 @@ def length_histogram(lengths: Int[np.ndarray, "records"]) -> Picture:
 def embedding_projection(
     coordinates: Float[np.ndarray, "proteins 2"],
     explained: tuple[float, float],
-    lengths: Int[np.ndarray, "proteins"],
+    lengths: Int[np.ndarray, " proteins"],
     names: Sequence[str] = (),
 ) -> Picture:
     """Proteins on the first two principal components, coloured by length.

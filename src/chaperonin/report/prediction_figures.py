@@ -42,8 +42,8 @@ class Line:
     """One curve and its name in the legend."""
 
     label: str
-    across: Float[np.ndarray, "points"]
-    up: Float[np.ndarray, "points"]
+    across: Float[np.ndarray, " points"]
+    up: Float[np.ndarray, " points"]
 
 
 @house_style()
@@ -99,9 +99,9 @@ class Reliability:
     """Confidence in bins: its mean, the share that held, and how many answers there are."""
 
     label: str
-    sure: Float[np.ndarray, "bins"]
-    right: Float[np.ndarray, "bins"]
-    counts: Int[np.ndarray, "bins"]
+    sure: Float[np.ndarray, " bins"]
+    right: Float[np.ndarray, " bins"]
+    counts: Int[np.ndarray, " bins"]
 
 
 @house_style()
@@ -134,7 +134,9 @@ def reliability_diagram(curves: Sequence[Reliability]) -> Picture:
 
 @house_style()
 def value_scatter(
-    truth: Float[np.ndarray, "proteins"], predicted: Float[np.ndarray, "proteins"], names: Sequence[str] = ()
+    truth: Float[np.ndarray, " proteins"],
+    predicted: Float[np.ndarray, " proteins"],
+    names: Sequence[str] = (),
 ) -> Picture:
     """Predictions against the truth on equal axes, with the line of equality; names under the pointer."""
     figure = Picture(400, 372)
@@ -156,7 +158,7 @@ def value_scatter(
 
 
 @house_style()
-def residual_histogram(residuals: Float[np.ndarray, "proteins"]) -> Picture:
+def residual_histogram(residuals: Float[np.ndarray, " proteins"]) -> Picture:
     """Prediction minus truth, with zero and the mean marked."""
     figure = Picture(400, 262)
     axes = figure.panel(62, 26, 314, 190)
@@ -175,7 +177,7 @@ def residual_histogram(residuals: Float[np.ndarray, "proteins"]) -> Picture:
 
 
 @house_style()
-def probability_histogram(probabilities: Float[np.ndarray, "proteins"], quantity: str) -> Picture:
+def probability_histogram(probabilities: Float[np.ndarray, " proteins"], quantity: str) -> Picture:
     """How sure the model is of its answers, 0 … 1."""
     figure = Picture(400, 250)
     axes = figure.panel(62, 14, 314, 190)
@@ -190,7 +192,7 @@ def probability_histogram(probabilities: Float[np.ndarray, "proteins"], quantity
 
 
 @house_style()
-def distance_histogram(distances: Float[np.ndarray, "proteins"]) -> Picture:
+def distance_histogram(distances: Float[np.ndarray, " proteins"]) -> Picture:
     """How far the proteins are from those of the training set; above 1 is out of domain."""
     figure = Picture(400, 262)
     axes = figure.panel(62, 26, 314, 190)

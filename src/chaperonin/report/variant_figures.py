@@ -177,7 +177,7 @@ class _Line:
         figure.explain(columns, texts)
 
 
-def position_means(scores: Float[np.ndarray, "positions 20"]) -> Float[np.ndarray, "positions"]:
+def position_means(scores: Float[np.ndarray, "positions 20"]) -> Float[np.ndarray, " positions"]:
     """Mean score of each position, NaN where nothing is scored."""
     known = ~np.isnan(scores)
     counts = known.sum(axis=1)
@@ -186,7 +186,7 @@ def position_means(scores: Float[np.ndarray, "positions 20"]) -> Float[np.ndarra
 
 
 @house_style()
-def score_histogram(scores: Float[np.ndarray, "variants"]) -> Picture:
+def score_histogram(scores: Float[np.ndarray, " variants"]) -> Picture:
     """How the scores are distributed; 0, the wild type, is marked."""
     figure = Picture(460, 260)
     axes = figure.panel(68, 26, 378, 194)
@@ -211,7 +211,9 @@ def score_histogram(scores: Float[np.ndarray, "variants"]) -> Picture:
 
 @house_style()
 def score_scatter(
-    scores: Float[np.ndarray, "variants"], measured: Float[np.ndarray, "variants"], labels: Sequence[str] = ()
+    scores: Float[np.ndarray, " variants"],
+    measured: Float[np.ndarray, " variants"],
+    labels: Sequence[str] = (),
 ) -> Picture:
     """Score against measurement, one point a variant. Labels appear under the pointer."""
     figure = Picture(460, 394)

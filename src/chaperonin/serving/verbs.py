@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from chaperonin.data.windows import WINDOW, blend, blend_weights, windows
+from chaperonin.data.windows import blend, blend_maps, windows
 from chaperonin.errors import ChaperoninError, InputError
 from chaperonin.inference.score_output import marginal
 from chaperonin.inference.score_windows import (
@@ -141,7 +141,7 @@ class Verbs:
 
         def maps() -> dict[int, NDArray[np.float32]]:
             made = {
-                sequence: _joined_map([item.result for item in own], len(sequence))
+                sequence: _whole_map([item.result for item in own], len(sequence))
                 for sequence, own in items.items()
             }
             return {protein.index: made[protein.sequence] for protein in proteins.good}
@@ -346,21 +346,8 @@ def _joined(parts: list[NDArray[np.float32]], length: int) -> NDArray[np.float32
     return np.concatenate([parts[0][:1], blend([part[1:] for part in parts], windows(length), length)])
 
 
-def _joined_map(parts: list[NDArray[np.float32]], length: int) -> NDArray[np.float32]:
-    """Map `[length, length]` from those of the windows."""
-    if length <= WINDOW:
-        return parts[0]
-    total = np.zeros((length, length), dtype=np.float32)
-    weight = np.zeros((length, length), dtype=np.float32)
-    for part, span in zip(parts, windows(length), strict=True):
-        own = slice(span.start, span.stop)
-        edge = blend_weights(span, length)
-        pair = np.minimum(edge[:, None], edge[None, :])
-        total[own, own] += pair * part
-        weight[own, own] += pair
-    with np.errstate(invalid="ignore"):
-        total /= weight
-    return total
+def _whole_map(parts: list[NDArray[np.float32]], length: int) -> NDArray[np.float32]:
+    return parts[0] if len(parts) == 1 else blend_maps(parts, length)
 
 
 def numbers(array: NDArray[Any], digits: int = _DIGITS) -> Any:

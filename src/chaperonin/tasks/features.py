@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from chaperonin.data.batching import make_batch, plan_batches
 from chaperonin.data.windows import Window, blend, windows
-from chaperonin.kernels.heap import return_free_memory
+from chaperonin.kernels.host_memory import return_free_memory
 from chaperonin.models.esm.model import ESM
 
-_CHUNK_TOKENS = 1 << 15
+CHUNK_TOKENS = 1 << 15
 """Tokens of the sequences that are in memory at once."""
 
 
@@ -59,7 +59,7 @@ def in_chunks(
     for number, sequence in enumerate(sequences):
         places.setdefault(sequence, []).append(number)
     distinct = list(places)
-    for chosen in plan_batches([len(sequence) for sequence in distinct], _CHUNK_TOKENS):
+    for chosen in plan_batches([len(sequence) for sequence in distinct], CHUNK_TOKENS):
         texts = [distinct[index] for index in chosen]
         for text, vectors in zip(texts, represent(model, texts, token_budget), strict=True):
             for number in places[text]:

@@ -89,7 +89,7 @@ class _PairSum(torch.autograd.Function):
         context: Any,
         left: Float[Tensor, "rows hidden"],
         right: Float[Tensor, "columns hidden"],
-        weight: Float[Tensor, "hidden"],
+        weight: Float[Tensor, " hidden"],
     ) -> Float[Tensor, "rows columns"]:
         context.save_for_backward(left, right, weight)
         # relu(a + b) = max(a, -b) + b: one pass over the block, and what is added does not depend on the row.

@@ -57,7 +57,7 @@ class Truth:
 class LabelledBatch:
     """A packed stream with labels."""
 
-    tokens: Int[Tensor, "tokens"]
+    tokens: Int[Tensor, " tokens"]
     segments: Segments
     truth: Truth
 

@@ -22,7 +22,7 @@ MASKED, REPLACED = 0.8, 0.1
 class MaskedBatch:
     """A packed stream with hidden residues."""
 
-    tokens: Int[Tensor, "tokens"]
+    tokens: Int[Tensor, " tokens"]
     segments: Segments
     positions: Int[Tensor, "targets"]
     """Places of the chosen residues in the stream."""

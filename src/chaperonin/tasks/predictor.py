@@ -24,7 +24,7 @@ class Predictor(nn.Module):
         self.head = head
         self.target = target
 
-    def forward(self, tokens: Int[Tensor, "tokens"], segments: Segments) -> Logits:
+    def forward(self, tokens: Int[Tensor, " tokens"], segments: Segments) -> Logits:
         """Logits: `[segments, outputs]`, `[residues, outputs]` without ends, or a list of `[length, length]`."""
         features = self.features(self.backbone(tokens, segments), segments)
         return run_head(self.head, features, self.target, [length - 2 for length in segments.lengths])

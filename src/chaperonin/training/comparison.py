@@ -20,10 +20,10 @@ from chaperonin.files import write_atomically
 from chaperonin.kernels.hardware import lacks_bf16, lacks_int8
 from chaperonin.tasks.folder import Base
 from chaperonin.training import trial
-from chaperonin.training.device import Precision
 from chaperonin.training.finetune_settings import FineTuning, planned
 from chaperonin.training.material import Material
 from chaperonin.training.means import Method
+from chaperonin.training.precision import Precision
 from chaperonin.training.results import write_table
 
 JSON, CSV = "comparison.json", "comparison.csv"

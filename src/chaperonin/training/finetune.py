@@ -26,13 +26,13 @@ from chaperonin.tasks.heads import build_head
 from chaperonin.tasks.items import FeatureItem, Item
 from chaperonin.tasks.predictor import Predictor
 from chaperonin.training import state
-from chaperonin.training.device import autocast_dtype
 from chaperonin.training.examples import Examples, cut
 from chaperonin.training.features import cached_features
 from chaperonin.training.finetune_settings import FineTuning, planned
 from chaperonin.training.loop import LoopSettings, Outcome, Training
 from chaperonin.training.material import Material
 from chaperonin.training.means import apply_means, trainable_parameters
+from chaperonin.training.precision import autocast_dtype
 from chaperonin.weights.files import read_config
 from chaperonin.weights.hub import resolve
 from chaperonin.weights.pretrained import load_folder
@@ -108,12 +108,17 @@ def learn(
     cache: Path | None = None,
 ) -> Learned:
     """Train on one split, from the newest checkpoint in the folder if there is one."""
+    processes = processes or Processes()
     loop = planned(settings, len(parts.training))
     predictor = new_predictor(settings, material, loop, device)
     parameters = sum(own.numel() for own in predictor.parameters())
     features = None
     if settings.means.method == "frozen":
+        if not processes.is_first:  # the first one computes them; the others wait, and read
+            processes.from_first(None)
         features = cached_features(predictor, material.sequences, cache or folder, device)
+        if processes.is_first:
+            processes.from_first(None)
     training = new_training(settings, material, parts, predictor, features, processes)
     prove_gradients(training)
     (folder / state.FOLDER).mkdir(parents=True, exist_ok=True)

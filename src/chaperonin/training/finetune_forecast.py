@@ -17,24 +17,23 @@ from torch import nn
 
 from chaperonin.data.stream import Place
 from chaperonin.kernels.host_memory import bound_heap
+from chaperonin.tasks.features import CHUNK_TOKENS
 from chaperonin.tasks.items import FeatureItem, Item
 from chaperonin.tasks.predictor import Predictor
 from chaperonin.tasks.supervised import Supervised
-from chaperonin.training.device import autocast_dtype
 from chaperonin.training.examples import cut
 from chaperonin.training.finetune import EVALUATION_TOKENS, new_predictor, new_task, training_examples
 from chaperonin.training.finetune_settings import FineTuning, planned
 from chaperonin.training.loop import LoopSettings
 from chaperonin.training.material import Material
 from chaperonin.training.means import trainable_parameters
+from chaperonin.training.precision import autocast_dtype
 from chaperonin.training.tensor_memory import held_bytes, own_bytes, peak_bytes
 
 _PROBE_TOKENS = 512
 _ENDS = 2
 _MEMORIES = 2
 """Numbers that AdamW keeps of each that is trained."""
-_CHUNK_TOKENS = 1 << 17
-"""Tokens whose vectors are in memory at once when the model runs over all examples."""
 _JUDGING_BYTES = 50_000_000
 """Libraries of the baselines, the figures and the report."""
 
@@ -165,7 +164,7 @@ def _final_bytes(run: _Run) -> int:
     config = run.predictor.backbone.config
     plain = 4 * sum(own.numel() for own in run.predictor.backbone.parameters())
     lengths = [len(item) for item in run.material.items]
-    vectors = 4 * config.width * min(_CHUNK_TOKENS, sum(lengths))
+    vectors = 4 * config.width * min(CHUNK_TOKENS, sum(lengths))
     rows = {"pairs": sum(length * length for length in lengths), "residue": sum(lengths)}
     results = (
         3 * 8 * rows.get(run.settings.task, 0) * run.material.target.outputs

@@ -5,7 +5,7 @@ records, and whatever wraps the model (adapters, other devices) has done so befo
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,14 +21,14 @@ from chaperonin.parallel.data import Processes
 from chaperonin.tasks.task import Batch, Task
 from chaperonin.training import state
 from chaperonin.training.average import Average
-from chaperonin.training.device import Precision, autocast_dtype
 from chaperonin.training.optimizer import OptimizerSettings, build_optimizers, set_rate
+from chaperonin.training.precision import Precision, autocast_dtype
 from chaperonin.training.schedule import Schedule
 from chaperonin.training.tracking import Meter, NoTracker, Tracker, add, perplexity
 
 _TRAINING, _EVALUATION, _DROPOUT = 0, 1, 2  # what a random generator is for: part of its seed
 
-SMALLER_IS_BETTER = ("loss", "perplexity", "rmse", "mae")
+SMALLER_IS_BETTER = ("loss", "perplexity", "absolute_error")
 """Measures of which the lowest is the best; of all others it is the highest."""
 
 
@@ -40,10 +40,6 @@ class Records(Protocol):
     def __next__(self) -> Sequence[Any]:
         """The records of the next batch."""
         ...
-
-
-Assess = Callable[[nn.Module], Mapping[str, float]]
-"""Measures of a model that are no sums over targets (a rank correlation, an area under a curve)."""
 
 
 @dataclass(frozen=True)
@@ -127,12 +123,10 @@ class Training(Generic[Batch]):
         holdout: Sequence[Sequence[Any]],
         settings: LoopSettings,
         identity: Mapping[str, Any] | None = None,
-        assess: Assess | None = None,
         processes: Processes | None = None,
     ) -> None:
         self.processes = processes or Processes()
         self.processes.require_even(settings.accumulate)
-        self.assess = assess
         self.model = model
         self.task = task
         self.stream = stream
@@ -276,12 +270,10 @@ class Training(Generic[Batch]):
         added = self.processes.add({"targets": targets, **{name: float(own) for name, own in sums.items()}})
         targets = added.pop("targets") or 1
         values = {name: total / targets for name, total in added.items()}
-        more = self.assess(self.model) if self.assess is not None else {}
         return {
             "loss": values.pop("loss"),
             "perplexity": perplexity(added["loss"] / targets),
             **values,
-            **more,
         }
 
     def autocast(self) -> AbstractContextManager[Any]:
@@ -353,7 +345,6 @@ def train(
     settings: LoopSettings,
     folder: Path,
     identity: Mapping[str, Any] | None = None,
-    assess: Assess | None = None,
     processes: Processes | None = None,
 ) -> Outcome:
     """Train a model in place; afterwards it has the weights that were best on the hold-out.
@@ -362,7 +353,7 @@ def train(
     `identity` is what else must be equal for that: UsageError names what is not.
     """
     (folder / state.FOLDER).mkdir(parents=True, exist_ok=True)
-    return Training(model, task, stream, holdout, settings, identity, assess, processes).run(folder)
+    return Training(model, task, stream, holdout, settings, identity, processes).run(folder)
 
 
 def _decisive(settings: LoopSettings) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from chaperonin.data.splitting import Parts
 from chaperonin.files import atomic_file
 from chaperonin.tasks.calibration import Calibration
 from chaperonin.tasks.domain import Domain
-from chaperonin.tasks.metrics import bootstrap, metrics
+from chaperonin.tasks.figures import figures
 from chaperonin.tasks.prediction import Output, cells, header, predict_one
 from chaperonin.tasks.target import Target
 from chaperonin.tasks.weights import ClassWeights
@@ -47,25 +47,6 @@ def judge(fitted: Fitted, material: Material, parts: Parts) -> Judged:
     return Judged(fitted, parts, calibration, domain, probabilities, distances)
 
 
-def figures(
-    target: Target, truth: Sequence[NDArray[Any]], probabilities: Sequence[NDArray[Any]]
-) -> dict[str, dict[str, float]]:
-    """Each figure with its 95 % interval, as metrics.json holds them; nothing where there are no examples."""
-    if not len(truth):
-        return {}
-    own: Any = np.stack(truth) if target.level == "sequence" else list(truth)
-    said: Any = np.stack(probabilities) if target.level == "sequence" else list(probabilities)
-    values = metrics(target.kind, target.level, own, said, target.classes)
-    intervals = bootstrap(target.kind, target.level, own, said, target.classes)
-    found = {}
-    for name, value in values.items():
-        low, high = intervals.get(name, (float("nan"), float("nan")))
-        found[name] = {"value": value}
-        if low == low:
-            found[name] |= {"low": low, "high": high}
-    return found
-
-
 def _calibrate(fitted: Fitted, material: Material, parts: Parts) -> Calibration:
     """From the validation part; where there is none, logits stay what they are."""
     chosen = [int(number) for number in parts.validation]
@@ -91,17 +72,19 @@ def _pair_rows(logits: NDArray[Any], pairs: NDArray[Any]) -> tuple[NDArray[Any],
     return logits[rows, columns][:, None], touching[rows, columns]
 
 
-def predictions_table(judged: Judged, material: Material, stages: Sequence[str]) -> Iterator[list[str]]:
-    """Header and rows of predictions.csv, for the examples of the given parts (`val`, `test`)."""
-    target = material.target
-    yield ["id", "stage", "truth", *header(target)]
-    of_stage = {"train": judged.parts.training, "val": judged.parts.validation, "test": judged.parts.test}
-    for stage in stages:
-        for number in of_stage[stage]:
-            example = material.dataset.examples[int(number)]
-            output = Output(judged.fitted.outputs[int(number)], float(judged.distances[int(number)]))
-            said = predict_one(output, target, judged.calibration)
-            yield [csv_cell(example.id), stage, csv_cell(example.label), *cells(said, target)]
+def table_header(target: Target) -> list[str]:
+    """Columns of predictions.csv."""
+    return ["id", "stage", "truth", *header(target)]
+
+
+def table_rows(judged: Judged, material: Material, stage: Literal["val", "test"]) -> Iterator[list[str]]:
+    """Rows of predictions.csv for one part."""
+    numbers = judged.parts.test if stage == "test" else judged.parts.validation
+    for number in map(int, numbers):
+        example = material.dataset.examples[number]
+        output = Output(judged.fitted.outputs[number], float(judged.distances[number]))
+        said = predict_one(output, material.target, judged.calibration)
+        yield [csv_cell(example.id), stage, csv_cell(example.label), *cells(said, material.target)]
 
 
 def tested_figures(judged: Sequence[Judged], material: Material) -> dict[str, dict[str, float]]:

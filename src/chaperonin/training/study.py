@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from chaperonin.training.results import (
     Judged,
     baseline_figures,
     judge,
-    predictions_table,
+    table_header,
+    table_rows,
     tested_figures,
     validation_figures,
     write_table,
@@ -127,9 +129,9 @@ def _write(
     figures: dict[str, Any],
 ) -> None:
     """Predictions, figures, and last the model directory: where it is, everything is."""
-    rows = [row for own in judged for row in list(predictions_table(own, material, ("test",)))[1:]]
-    rows += list(predictions_table(kept, material, ("val",)))[1:]
-    write_table(folder / PREDICTIONS, [next(predictions_table(kept, material, ())), *rows])
+    tested = (row for own in judged for row in table_rows(own, material, "test"))
+    rows = chain([table_header(material.target)], tested, table_rows(kept, material, "val"))
+    write_table(folder / PREDICTIONS, rows)
     write_atomically(folder / FIGURES, json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
     finish_trained(
         kept.fitted.trained,

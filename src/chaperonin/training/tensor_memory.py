@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from chaperonin.kernels.hardware import resident_bytes
+from chaperonin.kernels.host_memory import resident_bytes
 
 
 def peak_bytes(model: nn.Module, work: Callable[[], object]) -> int:

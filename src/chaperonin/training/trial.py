@@ -7,7 +7,6 @@ would not. FOLDER holds settings.yaml and gets forecast.json or train.json.
 """
 
 import json
-import resource
 import shutil
 import sys
 import time
@@ -22,15 +21,15 @@ from chaperonin.adapt.prepare import prepare
 from chaperonin.config import resolve
 from chaperonin.errors import ChaperoninError, UsageError
 from chaperonin.files import write_atomically
-from chaperonin.kernels.hardware import resident_bytes
+from chaperonin.kernels.host_memory import peak_resident_bytes, resident_bytes
 from chaperonin.tasks.calibration import Calibration
 from chaperonin.tasks.features import in_chunks
+from chaperonin.tasks.figures import figures
 from chaperonin.tasks.folder import Base, read_trained, save_trained
 from chaperonin.training.finetune import EVALUATION_TOKENS, Learned, learn
 from chaperonin.training.finetune_forecast import forecast
 from chaperonin.training.finetune_settings import FineTuning
 from chaperonin.training.material import Material, read_material
-from chaperonin.training.results import figures
 
 SETTINGS, WORK = "settings.yaml", "work"
 
@@ -96,13 +95,7 @@ def peak_bytes(device: torch.device) -> int:
     """The most memory that was in use at once: by this process, or by tensors on its GPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return peak_resident_bytes()
 
 
 def _judged(trial: Trial, learned: Learned) -> dict[str, dict[str, float]]:

@@ -24,7 +24,7 @@ Weight = Tensor | onednn.OneDNNWeight | int8.Int8Weight | int8_frozen.FrozenInt8
 def linear(
     x: Float[Tensor, "rows inputs"],
     weight: Weight,
-    bias: Float[Tensor, "outputs"] | None = None,
+    bias: Float[Tensor, " outputs"] | None = None,
     activation: Activation | None = None,
     residual: Float[Tensor, "rows outputs"] | None = None,
 ) -> Float[Tensor, "rows outputs"]:

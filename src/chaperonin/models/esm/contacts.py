@@ -64,7 +64,7 @@ class ContactHead(nn.Module):
         return attended
 
     def _add_correction(
-        self, correction: Tensor, rows: Float[Tensor, "heads length"], weights: Float[Tensor, "heads"]
+        self, correction: Tensor, rows: Float[Tensor, "heads length"], weights: Float[Tensor, " heads"]
     ) -> None:
         # The symmetric map's row sums are its column sums, and its total is their sum.
         scaled = rows * (weights / rows.sum(dim=1))[:, None]

@@ -72,7 +72,7 @@ class ESM(nn.Module):
             frequencies = inverse_frequencies(config.head_dim)
             self.rotary_frequencies = nn.Parameter(frequencies, requires_grad=False)
 
-    def forward(self, tokens: Int[Tensor, "tokens"], segments: Segments) -> Float[Tensor, "tokens width"]:
+    def forward(self, tokens: Int[Tensor, " tokens"], segments: Segments) -> Float[Tensor, "tokens width"]:
         """Representation of every token after the last norm, `<cls>` and `<eos>` included."""
         x = self.embedding(tokens, segments)
         rotation = self.rotation(segments, x)
@@ -87,7 +87,7 @@ class ESM(nn.Module):
         return self.masked_language(hidden, self.embedding.word.weight)
 
     def contacts(
-        self, tokens: Int[Tensor, "tokens"], segments: Segments
+        self, tokens: Int[Tensor, " tokens"], segments: Segments
     ) -> list[Float[Tensor, "length length"]]:
         """Probability that residues i and j touch (Cβ within 8 Å), per sequence, without `<cls>` and `<eos>`.
 
@@ -150,7 +150,7 @@ class Embedding(nn.Module):
             x = x + self.position(segments.positions(tokens.device) + 2)
         return x if self.norm is None else self.norm(x)
 
-    def mask_scale(self, tokens: Tensor, segments: Segments) -> Float[Tensor, "tokens"]:
+    def mask_scale(self, tokens: Tensor, segments: Segments) -> Float[Tensor, " tokens"]:
         """0 at `<mask>`, elsewhere (1 - 0.12) / (1 - share of `<mask>` in the token's own segment)."""
         masked = tokens == ESM_ALPHABET.mask
         ids = segments.ids(tokens.device)

@@ -1,11 +1,11 @@
-"""Where a model is trained, and in which numbers."""
+"""In which numbers a model is trained."""
 
 from typing import Literal
 
 import torch
 
 from chaperonin.adapt.precision import require_bf16
-from chaperonin.kernels.hardware import choose_device, lacks_bf16
+from chaperonin.kernels.hardware import lacks_bf16
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -23,8 +23,3 @@ def autocast_dtype(precision: Precision, device: torch.device) -> torch.dtype | 
     if precision == "bf16":
         require_bf16(device)
     return torch.bfloat16 if precision != "fp32" and native_bf16(device) else None
-
-
-def training_device(name: str) -> torch.device:
-    """The device of this name, as `choose_device` says."""
-    return choose_device(name)
