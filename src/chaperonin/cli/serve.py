@@ -38,10 +38,10 @@ def run(
     """
     import os
 
-    # For every number of rows that it ever saw, a product on the CPU keeps a kernel, a thousand of them: batches of a
-    # server all differ, and its memory would grow for an hour. Both are read when PyTorch is first used.
+    # For every number of rows that it ever saw, a product on the CPU keeps a kernel, a thousand of them, and the memory
+    # of a server would grow for an hour. Both are read when PyTorch is first used.
     for cache in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
-        os.environ.setdefault(cache, "32")
+        os.environ.setdefault(cache, "256")
 
     from chaperonin.config import resolve
     from chaperonin.inference.load import BUNDLED

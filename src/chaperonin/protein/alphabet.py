@@ -58,7 +58,7 @@ class Alphabet:
 
     @property
     def pad(self) -> int:
-        """Id that fills padded batches; never seen inside a model here."""
+        """Id that fills up batches; it stands in no sequence."""
         return self._ids[PAD]
 
     @property

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -60,10 +61,12 @@ class Parts:
         return Verbs(self.models, self.worker, self.settings.limits, request.scope["state"]["client"])
 
 
-def build_parts(settings: ServeSettings, models: Models, guard: Guard) -> Parts:
-    """Queue, worker, jobs and metrics of one endpoint; nothing runs yet."""
+def build_parts(
+    settings: ServeSettings, models: Models, guard: Guard, owner: ThreadPoolExecutor | None = None
+) -> Parts:
+    """Queue, worker, jobs and metrics of one endpoint; nothing runs yet. `owner`: the thread that loaded the model."""
     metrics = Metrics()
-    worker = Worker(models, settings, metrics)
+    worker = Worker(models, settings, metrics, owner or ThreadPoolExecutor(1, "model"))
     jobs = Jobs(jobs_folder(settings), models, worker.queue, settings.limits)
     metrics.watch(lambda: worker.queue.tokens, jobs.unfinished)
     return Parts(settings, models, worker, jobs, metrics, guard, State())

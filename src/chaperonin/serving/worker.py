@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -29,12 +29,16 @@ _BATCH_TOKENS = 2048
 _BATCH_SECONDS = 0.25
 """How long a batch should take: a large model gets smaller ones."""
 _FEWEST_TOKENS = 256
+_STEP = 16
+"""Numbers of tokens are multiples of this, of larger batches of more: at most one part in 32 is added."""
 
 
 class Worker:
-    """Runs batches until it is stopped; requests come in by `run`."""
+    """Runs batches until it is stopped; requests come in by `run`. `owner`: the thread that computes."""
 
-    def __init__(self, models: Models, settings: ServeSettings, metrics: Metrics) -> None:
+    def __init__(
+        self, models: Models, settings: ServeSettings, metrics: Metrics, owner: ThreadPoolExecutor
+    ) -> None:
         self.models = models
         self.settings = settings
         self.metrics = metrics
@@ -43,25 +47,25 @@ class Worker:
         self.rate = 1e4
         """Tokens per second, as measured."""
         self._most_tokens = min(batch_tokens(models.base, settings.batch_tokens), _most(models, settings))
-        self._thread = threading.Thread(target=self._work, name="model", daemon=True)
+        self._owner = owner
+        self._working: Future[None] | None = None
 
     def start(self) -> None:
         """Measure the rate, which also compiles what is compiled on first use, and begin."""
-        if self.settings.threads:
-            torch.set_num_threads(self.settings.threads)
         for length in (64, 256, 64):
-            self._measure(length)
-        self._thread.start()
+            self._owner.submit(self._measure, length).result()
+        self._working = self._owner.submit(self._work)
 
     def stop(self) -> None:
         """End when nothing waits any more, and wait for that."""
         self.queue.close()
-        self._thread.join()
+        if self._working is not None:
+            self._working.result()
 
     @property
     def alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.is_alive()
+        """Whether batches are run."""
+        return self._working is not None and not self._working.done()
 
     @property
     def budget(self) -> int:
@@ -151,9 +155,12 @@ def compute(models: Models, items: Sequence[Item]) -> list[NDArray[Any]]:
     # Equal lengths side by side: their attention is one dense product.
     order = sorted(range(len(items)), key=lambda number: items[number].cost)
     ordered = [items[number] for number in order]
-    batch = make_batch([item.tokens for item in ordered]).to(models.device)
-    with torch.inference_mode(), models.selected([item.adapter for item in ordered], batch.segments):
-        if ordered[0].wanted == "contacts":
+    maps_wanted = ordered[0].wanted == "contacts"
+    fill = [] if maps_wanted else _fill(sum(item.cost for item in ordered), models.base.alphabet.pad)
+    batch = make_batch([*(item.tokens for item in ordered), *fill]).to(models.device)
+    adapters = [*(item.adapter for item in ordered), *(None for _ in fill)]
+    with torch.inference_mode(), models.selected(adapters, batch.segments):
+        if maps_wanted:
             maps = models.base.contacts(batch.tokens, batch.segments)
             found = [own.float().cpu().numpy() for own in maps]
         else:
@@ -164,11 +171,17 @@ def compute(models: Models, items: Sequence[Item]) -> list[NDArray[Any]]:
     return results
 
 
+def _fill(tokens: int, pad: int) -> list[NDArray[np.int64]]:
+    """What makes the tokens of a batch a round number: the CPU compiles a product for every number of rows."""
+    step = max(_STEP, 1 << max(0, tokens.bit_length() - 6))
+    return [np.full(missing, pad)] if (missing := -tokens % step) else []
+
+
 def _read(models: Models, items: Sequence[Item], batch: Batch, hidden: torch.Tensor) -> list[NDArray[Any]]:
     rows = hidden.float().cpu().numpy() if any(item.wanted == "vectors" for item in items) else None
     tables = iter(_log_probabilities(models, items, batch, hidden))
     found = []
-    for item, start in zip(items, batch.segments.starts, strict=True):
+    for item, start in zip(items, batch.segments.starts, strict=False):
         if item.wanted == "vectors":
             assert rows is not None
             # A copy: a slice would keep the whole batch in memory.
@@ -182,7 +195,7 @@ def _log_probabilities(
     models: Models, items: Sequence[Item], batch: Batch, hidden: torch.Tensor
 ) -> list[NDArray[Any]]:
     """`[rows, 25]` of each item that wants them, normalised over all 33 tokens: the head sees only these rows."""
-    starts = zip(items, batch.segments.starts, strict=True)
+    starts = zip(items, batch.segments.starts, strict=False)
     wanted = [start + item.rows for item, start in starts if item.rows is not None]
     if not wanted:
         return []
