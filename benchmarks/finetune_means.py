@@ -49,6 +49,7 @@ def prediction(options: argparse.Namespace) -> list[Row]:
         lengths = mixed_lengths(200, 3.0 if options.quick else 5.9)
         table = options.scratch / f"memory{'-quick' * options.quick}.csv"
         given = [*made_up(table, lengths), f"model={model}", "batch_size=16", "training.steps=8"]
+        given.append("training.tight_memory=true")
         found = _compare(given, options.scratch / f"memory-{width}{'-quick' * options.quick}", 1, names)
         rows += [_predicted(width, row) for row in found.rows]
     worst = max(abs(row.value - 1) for row in rows if row.value is not None)

@@ -79,6 +79,7 @@ def train(inputs: Path, folder: Path, source: str, *overrides: str) -> tuple[dic
 )
 def test_fine_tuning_takes_what_was_predicted(inputs: Path, tmp_path: Path, means: tuple[str, ...]) -> None:
     usual = (f"model={inputs / 'base'}", "training.precision=fp32", "training.steps=3", "batch_size=32")
+    usual += ("training.tight_memory=true",)
     run, printed = train(inputs, tmp_path / "run", "table.csv", *usual, *means)
     memory = run["memory"]
     assert memory["predicted_bytes"] == pytest.approx(memory["measured_bytes"], rel=WITHIN)
@@ -92,7 +93,7 @@ def test_pre_training_takes_what_was_predicted(inputs: Path, tmp_path: Path) -> 
     (inputs / "pretrain.yaml").write_text(
         f"model: {{width: 64, depth: 8, heads: 4, inner_width: 256}}\n"
         f"data: {{input: {inputs / 'proteins.fasta'}, batch_tokens: 8192, holdout_share: 0}}\n"
-        "training: {steps: 6, precision: fp32}\n"
+        "training: {steps: 6, precision: fp32, tight_memory: true}\n"
     )
     run, _ = train(inputs, tmp_path / "run", "pretrain.yaml")
     memory = run["memory"]

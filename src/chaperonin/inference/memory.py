@@ -5,16 +5,14 @@ attended values, a product and its sum with the residual: eight vectors of the m
 run over blocks of rows, seven). The feed-forward's inner activation exists for one block of rows only.
 """
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from chaperonin.errors import UsageError
 from chaperonin.inference.load import origin_of
 from chaperonin.inference.provenance import peak_memory
-from chaperonin.kernels.host_memory import resident_bytes, return_free_memory
+from chaperonin.kernels.host_memory import free_host_bytes, resident_bytes, return_free_memory
 from chaperonin.models.esm.model import ESM, ESMConfig
 
 CPU_BATCH_TOKENS = 4096
@@ -72,7 +70,7 @@ def free_bytes(device: torch.device) -> int:
     """Memory that a new computation can have on the device."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return min(_available_bytes(), _limit_bytes())
+    return free_host_bytes()
 
 
 def predicted_peak_bytes(model: ESM, tokens: int, kept_bytes: int = 0) -> int:
@@ -88,20 +86,3 @@ def predicted_peak_bytes(model: ESM, tokens: int, kept_bytes: int = 0) -> int:
     return_free_memory()  # of loading and planning: the batches use it again, so it must not be counted twice
     working = footprint.runtime_bytes + kept_bytes + max(activations, kept_bytes)
     return max(peak_memory().host_bytes, resident_bytes() + working)
-
-
-def _available_bytes() -> int:
-    information = Path("/proc/meminfo")
-    if information.exists():
-        for line in information.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def _limit_bytes() -> int:
-    """What a container's memory limit leaves, or no limit."""
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    if limit.exists() and used.exists() and limit.read_text().strip().isdigit():
-        return max(0, int(limit.read_text()) - int(used.read_text()))
-    return 1 << 62

@@ -15,13 +15,26 @@ _OWN_PAGES_BYTES = 256 << 10
 _KEPT_PRIMITIVES = "64"
 
 
+_HOLES = 2
+"""How much more than its tensors a process may take that leaves the heap to itself."""
+
+
+def settle_heap(tight: bool | None, tensor_bytes: int) -> bool:
+    """Bound the heap where that is wanted or, for None, where its holes may take more than is free; whether it was."""
+    if tight or (tight is None and _HOLES * tensor_bytes > free_host_bytes()):
+        bound_heap()
+        return True
+    return False
+
+
 @cache
 def bound_heap() -> None:
     """Give every tensor from 256 KiB on pages of its own, which go back to the system with it.
 
-    Left to itself, glibc moves this limit up to 32 MiB, and tensors below it share one heap. Batches differ in length,
-    so what one leaves free fits no tensor of the next: LoRA at width 320 took 1,806 MB, and with pages of their own
-    1,108 MB, for 1.5 times the processor time (a full fp32 fine-tuning at width 192: 894 and 723 MB, 1.3 times).
+    Left to itself, glibc moves this limit up to 32 MiB, and tensors below it share one heap, where an aligned request
+    does not fit into the hole that one of its own size left. LoRA at width 320 took 3,100 MB, and with pages of their
+    own 1,830 MB; a full fp32 fine-tuning at width 192 took 1,290 and 1,080 MB. The price is that every page is cleared
+    each time: 1.2 to 1.8 times the time.
     oneDNN keeps compiled kernels of the last 1,024 shapes, and their scratch; 64 are enough for the shapes of some
     batches. That one is read when oneDNN first computes. Does nothing where the C library is another.
     """
@@ -58,3 +71,25 @@ def peak_resident_bytes() -> int:
                 return int(line.split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def free_host_bytes() -> int:
+    """Memory that a new computation can have on this machine, or in this container."""
+    return min(_available_bytes(), _limit_bytes())
+
+
+def _available_bytes() -> int:
+    information = Path("/proc/meminfo")
+    if information.exists():
+        for line in information.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _limit_bytes() -> int:
+    """What a container's memory limit leaves, or no limit."""
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if limit.exists() and used.exists() and limit.read_text().strip().isdigit():
+        return max(0, int(limit.read_text()) - int(used.read_text()))
+    return 1 << 62

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from chaperonin.adapt.lora import require_gradients
 from chaperonin.adapt.prepare import prepare
@@ -31,7 +32,7 @@ from chaperonin.training.features import cached_features
 from chaperonin.training.finetune_settings import FineTuning, planned
 from chaperonin.training.loop import LoopSettings, Outcome, Training
 from chaperonin.training.material import Material
-from chaperonin.training.means import apply_means, trainable_parameters
+from chaperonin.training.means import apply_means, base_dtype, trainable_parameters
 from chaperonin.training.precision import autocast_dtype
 from chaperonin.weights.files import read_config
 from chaperonin.weights.hub import resolve
@@ -161,20 +162,26 @@ def new_predictor(
     settings: FineTuning, material: Material, loop: LoopSettings, device: torch.device
 ) -> Predictor:
     """The base with a fresh head, and the means applied; the same for the same seed."""
-    backbone = load_base(settings.model)
+    dtype = autocast_dtype(loop.precision, device)
+    backbone = load_base(settings.model, base_dtype(settings.means, dtype))
     torch.manual_seed(loop.seed)
     head = build_head(material.target, backbone.config.width, settings.head.pooling, settings.head.hidden)
     predictor = Predictor(backbone, head, material.target)
-    apply_means(predictor, settings.means, autocast_dtype(loop.precision, device))
+    apply_means(predictor, settings.means, dtype)
     return predictor.to(device)
 
 
-def load_base(name: str) -> ESM:
-    """The plain model of a name, in fp32 on the CPU."""
+def load_base(name: str, dtype: torch.dtype = torch.float32) -> ESM:
+    """The plain model of a name on the CPU: the matrices of its layers in `dtype`, all else in fp32."""
     folder = resolve(name)
-    model = load_folder(layout_of(read_config(folder).get("model_type"), where=str(folder)), folder)
+
+    def kept(name: str, tensor: Tensor) -> Tensor:
+        return tensor.to(dtype if name.startswith("layers.") and tensor.ndim == 2 else torch.float32)
+
+    layout = layout_of(read_config(folder).get("model_type"), where=str(folder))
+    model = load_folder(layout, folder, change=kept)
     assert isinstance(model, ESM)
-    return model.float()
+    return model
 
 
 def training_examples(

@@ -16,7 +16,6 @@ import torch
 from torch import nn
 
 from chaperonin.data.stream import Place
-from chaperonin.kernels.host_memory import bound_heap
 from chaperonin.tasks.features import CHUNK_TOKENS
 from chaperonin.tasks.items import FeatureItem, Item
 from chaperonin.tasks.predictor import Predictor
@@ -28,7 +27,7 @@ from chaperonin.training.loop import LoopSettings
 from chaperonin.training.material import Material
 from chaperonin.training.means import trainable_parameters
 from chaperonin.training.precision import autocast_dtype
-from chaperonin.training.tensor_memory import held_bytes, own_bytes, peak_bytes
+from chaperonin.training.tensor_memory import held_bytes, memory_text, own_bytes, peak_bytes, settles
 
 _PROBE_TOKENS = 512
 _ENDS = 2
@@ -51,6 +50,8 @@ class Forecast:
     """All that will go through the model while it trains."""
     memory_bytes: int
     """Peak of the process (of a GPU's tensors)."""
+    tight: bool
+    """Whether the memory will be kept to that."""
     seconds: float
     """At the speed of the probe, evaluations and the predictions at the end included."""
 
@@ -61,16 +62,16 @@ class Forecast:
             f"trained parameters    {self.trainable:,} of {self.parameters:,} ({share:.2g} %)\n"
             f"examples              {training:,} train, {validation:,} validate, {test:,} test\n"
             f"steps                 {self.steps:,} ({self.tokens:,} tokens)\n"
-            f"memory, predicted     {self.memory_bytes / 1e6:,.0f} MB\n"
+            f"memory, predicted     {memory_text(self.memory_bytes, self.tight)}\n"
             f"time, at this speed   {self.seconds / 60:,.1f} min"
         )
 
 
 def forecast(settings: FineTuning, material: Material, device: torch.device) -> Forecast:
     """Probe a model that is thrown away."""
-    bound_heap()
     parts = material.splits[0]
     loop = planned(settings, len(parts.training))
+    settles(loop, 0, device)
     predictor = new_predictor(settings, material, loop, device)
     task = new_task(settings, material, parts)
     trains = settings.means.method != "frozen"
@@ -81,13 +82,15 @@ def forecast(settings: FineTuning, material: Material, device: torch.device) -> 
     epoch = int(np.minimum(lengths[parts.training], settings.window + _ENDS).sum())
     tokens = loop.steps * settings.batch_size / len(parts.training) * epoch if trains else 0
     evaluated = loop.steps // loop.evaluate_every * int(lengths[parts.validation].sum()) if trains else 0
+    memory_bytes = _peak(run)
     return Forecast(
         trainable_parameters(trained),
         sum(own.numel() for own in predictor.parameters()),
         (len(parts.training), len(parts.validation), len(parts.test)),
         loop.steps,
         round(tokens),
-        _peak(run),
+        memory_bytes,
+        settles(loop, memory_bytes, device),
         tokens * step_seconds + (evaluated + int(lengths.sum())) * forward_seconds,
     )
 

@@ -7,11 +7,10 @@ from typing import Any
 
 import torch
 
-from chaperonin.kernels.host_memory import bound_heap
 from chaperonin.tasks.masked_language import MaskedLanguage
 from chaperonin.training.loop import Training
 from chaperonin.training.pretrain import Corpus, Pretraining, new_model, training_stream
-from chaperonin.training.tensor_memory import held_bytes, peak_bytes
+from chaperonin.training.tensor_memory import held_bytes, memory_text, peak_bytes, settles
 
 _PROBE_STEPS = 3
 
@@ -29,6 +28,8 @@ class Forecast:
     epochs: float
     memory_bytes: int
     """Peak of weights, gradients, optimizer, one batch and libraries, besides what the process holds already."""
+    tight: bool
+    """Whether the memory will be kept to that."""
     seconds: float
     """At the speed of a few steps, without evaluations."""
 
@@ -37,7 +38,7 @@ class Forecast:
             f"parameters            {self.parameters:,}\n"
             f"sequences             {self.sequences:,} train, {self.held_out:,} are held out\n"
             f"tokens                {self.tokens:,} ({self.epochs:.2f} passes over one crop of each sequence)\n"
-            f"memory, predicted     {self.memory_bytes / 1e6:,.0f} MB\n"
+            f"memory, predicted     {memory_text(self.memory_bytes, self.tight)}\n"
             f"time, at this speed   {self.seconds / 60:,.1f} min"
         )
 
@@ -47,7 +48,7 @@ def forecast(settings: Pretraining, corpus: Corpus, device: torch.device) -> For
 
     Memory is what the process then holds more than before, and what the shapes of a batch say that a step takes.
     """
-    bound_heap()
+    settles(settings.training, 0, device)
     before = held_bytes(device)
     model = new_model(settings, device)
     stream = training_stream(corpus, settings)
@@ -58,14 +59,15 @@ def forecast(settings: Pretraining, corpus: Corpus, device: torch.device) -> For
         began = time.perf_counter()
         training.step()
         seconds.append(time.perf_counter() - began)
-    step_bytes = peak_bytes(model, _step(training))
+    memory_bytes = peak_bytes(model, _step(training)) + held_bytes(device) - before
     return Forecast(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         sequences=len(corpus.parts.training),
         held_out=len(corpus.parts.holdout),
         tokens=settings.training.steps * tokens_per_step,
         epochs=settings.training.steps * tokens_per_step / float(stream.lengths.sum()),
-        memory_bytes=held_bytes(device) - before + step_bytes,
+        memory_bytes=memory_bytes,
+        tight=settles(settings.training, memory_bytes, device),
         seconds=settings.training.steps * min(seconds),
     )
 

@@ -70,6 +70,9 @@ class LoopSettings:
     """What is best on the hold-out when it is best: `loss`, or another measure of the evaluations."""
     patience: int = 0
     """Evaluations without a better one after which the run ends. 0 never ends early."""
+    tight_memory: bool | None = None
+    """Keep the memory of a run on the CPU to what its tensors need, as predicted, for up to 1.8 times the time. Left to
+    itself, the C library takes up to twice as much. By default only where that might not be free."""
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     """How gradients become steps."""
     schedule: Schedule = field(default_factory=Schedule)

@@ -64,6 +64,13 @@ def apply_means(predictor: Predictor, means: Means, dtype: torch.dtype | None) -
         recompute(backbone)
 
 
+def base_dtype(means: Means, dtype: torch.dtype | None) -> torch.dtype:
+    """What the matrices of the layers are stored in: a base that is trained, or rounded to bytes later, in fp32."""
+    if means.method != "lora" or means.base in ("fp32", "int8"):
+        return torch.float32
+    return torch.bfloat16 if means.base == "bf16" else dtype or torch.float32
+
+
 def freeze_unused(backbone: ESM) -> None:
     """Train everything but the heads that no task here uses, and the angles of the positions."""
     backbone.requires_grad_(True)
@@ -79,8 +86,8 @@ def _store(backbone: ESM, means: Means, dtype: torch.dtype | None) -> None:
     if means.base == "int8":
         quantize_for_training(backbone)
         return
-    wanted = torch.bfloat16 if means.base == "bf16" else dtype if means.base == "auto" else None
-    if wanted is None or means.method == "frozen":
+    wanted = base_dtype(means, dtype)
+    if wanted == torch.float32:
         return
     for module in backbone.layers.modules():
         if isinstance(module, Linear):

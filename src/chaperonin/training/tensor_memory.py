@@ -11,7 +11,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from chaperonin.kernels.host_memory import resident_bytes
+from chaperonin.kernels.host_memory import resident_bytes, return_free_memory, settle_heap
+from chaperonin.training.loop import LoopSettings
 
 
 def peak_bytes(model: nn.Module, work: Callable[[], object]) -> int:
@@ -75,5 +76,19 @@ def own_bytes(model: nn.Module) -> int:
 
 
 def held_bytes(device: torch.device) -> int:
-    """What there is now: of the whole process, or on a GPU of its tensors."""
-    return torch.cuda.memory_allocated(device) if device.type == "cuda" else resident_bytes()
+    """What is used now: by the whole process, or on a GPU by its tensors."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    return_free_memory()
+    return resident_bytes()
+
+
+def settles(loop: LoopSettings, predicted_bytes: int, device: torch.device) -> bool:
+    """Whether a run keeps its memory to what was predicted, from now on; on a GPU PyTorch sees to that."""
+    return device.type != "cpu" or settle_heap(loop.tight_memory, predicted_bytes)
+
+
+def memory_text(predicted_bytes: int, tight: bool) -> str:
+    """What `--dry-run` says of the memory."""
+    text = f"{predicted_bytes / 1e6:,.0f} MB"
+    return text if tight else f"{text}, up to twice that unless training.tight_memory=true, which is slower"

@@ -30,6 +30,7 @@ from chaperonin.training.finetune import EVALUATION_TOKENS, Learned, learn
 from chaperonin.training.finetune_forecast import forecast
 from chaperonin.training.finetune_settings import FineTuning
 from chaperonin.training.material import Material, read_material
+from chaperonin.training.tensor_memory import settles
 
 SETTINGS, WORK = "settings.yaml", "work"
 
@@ -67,6 +68,7 @@ def train(trial: Trial) -> dict[str, Any]:
             where="split.test_share",
             advice="Give it a share.",
         )
+    settles(settings.training, 0, trial.device)
     held = resident_bytes()
     begun = time.perf_counter()
     learned = learn(settings, material, parts, trial.work, trial.device)

@@ -36,13 +36,23 @@ class Layout:
     """Beginning of the names of an optional head → attribute that is None when a checkpoint has no such head."""
 
 
-def load_folder(layout: Layout, folder: Path, device: torch.device | str = "cpu") -> nn.Module:
+def load_folder(
+    layout: Layout,
+    folder: Path,
+    device: torch.device | str = "cpu",
+    change: Callable[[str, Tensor], Tensor] | None = None,
+) -> nn.Module:
     """Model in evaluation mode, in the file's own dtype.
 
-    The model is built without memory and takes the tensors as they come: the peak is one copy.
+    The model is built without memory and takes the tensors as they come: the peak is one copy. `change` makes of each
+    tensor, under its name in the model, what is kept of it, before the next one is read.
     """
     config = layout.read_config(read_config(folder), str(folder))
-    named = dict(tensors(weight_files(folder)))
+    named: dict[str, Tensor] = {}
+    for name, tensor in tensors(weight_files(folder)):
+        found = layout.tables["huggingface"].find(name)
+        named[name] = tensor if change is None or found is None else change(found[0], tensor)
+        del tensor
     return assemble(layout, config, named, "huggingface", str(folder)).to(device).eval()
 
 
