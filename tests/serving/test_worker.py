@@ -8,7 +8,7 @@ from chaperonin.data.batching import make_batch
 from chaperonin.models.esm import ESM
 from chaperonin.serving.batcher import Item
 from chaperonin.serving.models import Models, Served
-from chaperonin.serving.worker import _STEP, _fill, compute
+from chaperonin.serving.worker import _STEP, _step, compute
 
 
 @pytest.mark.parametrize("lengths", [(3,), (15, 40, 2), (64,), (511, 90, 17)])
@@ -24,8 +24,6 @@ def test_a_batch_gives_what_each_sequence_gives_alone(bundled: ESM, lengths: tup
 
 
 def test_batches_come_in_few_sizes() -> None:
-    sizes = {tokens + sum(len(own) for own in _fill(tokens, 1)) for tokens in range(1, 4097)}
+    sizes = {tokens + -tokens % _step(tokens) for tokens in range(1, 4097)}
     assert len(sizes) <= 32 * 4  # 32 sizes in each doubling from 512, and 32 below it
-    for tokens in range(1, 4097):
-        filled = sum(len(own) for own in _fill(tokens, 1))
-        assert filled <= max(_STEP - 1, tokens / 32)
+    assert all(-tokens % _step(tokens) <= max(_STEP - 1, tokens / 32) for tokens in range(1, 4097))

@@ -12,7 +12,7 @@ from chaperonin.data.packing import plan_batches
 from chaperonin.kernels.segments import Segments
 from chaperonin.shapes import Int
 
-__all__ = ["Batch", "make_batch", "plan_batches"]
+__all__ = ["Batch", "fill_up", "make_batch", "plan_batches"]
 
 
 @dataclass(frozen=True)
@@ -31,3 +31,14 @@ def make_batch(arrays: Sequence[NDArray[np.int64]]) -> Batch:
     """Pack token arrays, each with its `<cls>` and `<eos>`, into one stream on the CPU."""
     tokens = torch.from_numpy(np.concatenate(arrays).astype(np.int64, copy=False))
     return Batch(tokens, Segments([len(array) for array in arrays]))
+
+
+def fill_up(
+    tokens: Int[Tensor, " tokens"], segments: Segments, step: int, pad: int
+) -> tuple[Tensor, Segments]:
+    """The stream with one more segment, of `pad`, that makes its tokens a multiple of `step`; the first ones stay."""
+    missing = -segments.total % step
+    if not missing:
+        return tokens, segments
+    filled = torch.cat([tokens, tokens.new_full((missing,), pad)])
+    return filled, Segments([*segments.lengths, missing])

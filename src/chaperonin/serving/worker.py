@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from chaperonin.data.batching import Batch, make_batch
+from chaperonin.data.batching import Batch, fill_up, make_batch
 from chaperonin.errors import ChaperoninError, MemoryLimitError
 from chaperonin.inference.memory import batch_tokens
 from chaperonin.inference.run import is_out_of_memory
@@ -156,9 +156,12 @@ def compute(models: Models, items: Sequence[Item]) -> list[NDArray[Any]]:
     order = sorted(range(len(items)), key=lambda number: items[number].cost)
     ordered = [items[number] for number in order]
     maps_wanted = ordered[0].wanted == "contacts"
-    fill = [] if maps_wanted else _fill(sum(item.cost for item in ordered), models.base.alphabet.pad)
-    batch = make_batch([*(item.tokens for item in ordered), *fill]).to(models.device)
-    adapters = [*(item.adapter for item in ordered), *(None for _ in fill)]
+    batch = make_batch([item.tokens for item in ordered]).to(models.device)
+    adapters = [item.adapter for item in ordered]
+    if not maps_wanted:
+        step = _step(batch.segments.total)
+        batch = Batch(*fill_up(batch.tokens, batch.segments, step, models.base.alphabet.pad))
+        adapters += [None] * (len(batch.segments) - len(items))
     with torch.inference_mode(), models.selected(adapters, batch.segments):
         if maps_wanted:
             maps = models.base.contacts(batch.tokens, batch.segments)
@@ -171,10 +174,9 @@ def compute(models: Models, items: Sequence[Item]) -> list[NDArray[Any]]:
     return results
 
 
-def _fill(tokens: int, pad: int) -> list[NDArray[np.int64]]:
-    """What makes the tokens of a batch a round number: the CPU compiles a product for every number of rows."""
-    step = max(_STEP, 1 << max(0, tokens.bit_length() - 6))
-    return [np.full(missing, pad)] if (missing := -tokens % step) else []
+def _step(tokens: int) -> int:
+    """What the tokens of a batch are made a multiple of: the CPU compiles a product for every number of rows."""
+    return max(_STEP, 1 << max(0, tokens.bit_length() - 6))
 
 
 def _read(models: Models, items: Sequence[Item], batch: Batch, hidden: torch.Tensor) -> list[NDArray[Any]]:

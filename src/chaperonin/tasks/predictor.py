@@ -5,12 +5,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from chaperonin.data.batching import fill_up
 from chaperonin.kernels.segments import Segments
 from chaperonin.models.esm.model import ESM
 from chaperonin.shapes import Float, Int
 from chaperonin.tasks.heads import SequenceHead
 from chaperonin.tasks.target import Target
 
+_STEP = 64
 Logits = Tensor | list[Tensor]
 """Rows of logits; for pairs, one `[length, length]` for each protein."""
 
@@ -26,7 +28,10 @@ class Predictor(nn.Module):
 
     def forward(self, tokens: Int[Tensor, " tokens"], segments: Segments) -> Logits:
         """Logits: `[segments, outputs]`, `[residues, outputs]` without ends, or a list of `[length, length]`."""
-        features = self.features(self.backbone(tokens, segments), segments)
+        # In bf16 the CPU compiles a product for every number of rows, and keeps it: there are few such numbers then.
+        step = _STEP if tokens.device.type == "cpu" and torch.is_autocast_enabled("cpu") else 1
+        hidden = self.backbone(*fill_up(tokens, segments, step, self.backbone.alphabet.pad))
+        features = self.features(hidden[: segments.total], segments)
         return run_head(self.head, features, self.target, [length - 2 for length in segments.lengths])
 
     def features(
