@@ -77,14 +77,10 @@ ROWS = {
 
 
 def batches_of(given: FineTuning) -> int:
-    """Batches that a step is cut into where it is: as the user says, else the most that are equal, up to eight.
-
-    Two sequences stay together where they can: products over few rows are slow.
-    """
+    """Batches that a step is cut into where it is: as the user says, else the most that are equal, up to eight."""
     if given.training.accumulate > 1:
         return given.training.accumulate
-    most = min(_MOST_BATCHES, max(1, given.batch_size // 2))
-    return max(count for count in range(1, most + 1) if given.batch_size % count == 0)
+    return max(count for count in range(1, _MOST_BATCHES + 1) if given.batch_size % count == 0)
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,7 @@ def _evaluation(run: _Run) -> Callable[[], None]:
     batch = run.collate(records)
 
     def work() -> None:
-        with torch.no_grad():
+        with torch.no_grad(), run.autocast():
             run.predictor(batch.tokens, batch.segments)
 
     return work

@@ -60,6 +60,9 @@ def apply_means(predictor: Predictor, means: Means, dtype: torch.dtype | None) -
         _store(backbone, means, dtype)
     if means.method == "lora":
         add_lora(backbone, means.lora)
+        for module in backbone.modules():
+            if dtype is not None and hasattr(module, "cast_input_dtype_enabled"):
+                module.cast_input_dtype_enabled = False  # PEFT would widen what autocast narrows again
     if means.recompute and means.method != "frozen":
         recompute(backbone)
 
