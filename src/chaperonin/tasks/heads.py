@@ -12,7 +12,7 @@ from chaperonin.tasks.target import Target
 Pooling = Literal["mean", "cls"]
 Hidden = Literal["none", "tanh"]
 
-BLOCK = {"cpu": 2**18, "cuda": 2**25}
+BLOCK = {"cpu": 2**20, "cuda": 2**25}
 """Activations of the pair head that exist at a time: what a core's cache holds, what fills a graphics processor."""
 
 
@@ -71,9 +71,9 @@ class PairHead(nn.Module):
 
     def forward(self, rows: Float[Tensor, "residues width"]) -> Float[Tensor, "residues residues"]:
         """Logits of all pairs of one protein."""
-        weight = self.dense.weight
-        left = nn.functional.linear(rows, weight[:, : self.width], self.dense.bias)
-        right = nn.functional.linear(rows, weight[:, self.width :])
+        # Of each hidden channel, the weights of h_i and those of h_j lie one after the other: one product makes both.
+        both = nn.functional.linear(rows, self.dense.weight.reshape(-1, self.width)).unflatten(-1, (-1, 2))
+        left, right = (both[..., 0] + self.dense.bias).contiguous(), both[..., 1].contiguous()
         scores = cast("Tensor", _PairSum.apply(_wide(left), _wide(right), _wide(self.out_proj.weight[0])))
         return (scores + scores.T) / 2 + self.out_proj.bias
 
