@@ -108,7 +108,7 @@ def test_recomputed_layers_give_adapters_the_same_gradients_behind_a_frozen_embe
     assert found.keys() == expected.keys() and len(found) == 2 * 6 * 3
     for name, gradient in found.items():
         assert gradient.abs().max() > 0, name
-        torch.testing.assert_close(gradient, expected[name], atol=1e-7, rtol=1e-3)  # sums in another order
+        torch.testing.assert_close(gradient, expected[name], atol=1e-7, rtol=1e-5)  # sums in another order
     require_gradients(cheap, loss_of(cheap, tokens, segments))
 
 
@@ -125,7 +125,7 @@ def test_dropout_is_drawn_again_alike_when_layers_are_recomputed(
         torch.manual_seed(3)
         found.append(gradients(model, loss_of(model, tokens, segments)))
     for name, gradient in found[0].items():
-        torch.testing.assert_close(found[1][name], gradient, atol=1e-7, rtol=1e-3)
+        torch.testing.assert_close(found[1][name], gradient, atol=1e-7, rtol=1e-5)
 
 
 def test_a_fresh_adapter_passes_the_probe_and_leaves_no_gradients(

@@ -13,8 +13,6 @@ _MMAP_THRESHOLD = -3
 """M_MMAP_THRESHOLD of glibc's malloc.h."""
 _OWN_PAGES_BYTES = 256 << 10
 _KEPT_PRIMITIVES = "64"
-
-
 _HOLES = 2
 """How much more than its tensors a process may take that leaves the heap to itself."""
 
@@ -31,8 +29,8 @@ def settle_heap(tight: bool | None, tensor_bytes: int) -> bool:
 def bound_heap() -> None:
     """Give every tensor from 256 KiB on pages of its own, which go back to the system with it.
 
-    Left to itself, glibc moves this limit up to 32 MiB, and tensors below it share one heap, where an aligned request
-    does not fit into the hole that one of its own size left. LoRA at width 320 took 3,100 MB, and with pages of their
+    Left to itself, glibc moves this limit up to 32 MiB, and tensors below it share one heap, whose holes fit few
+    of the next ones. LoRA at width 320 took 3,100 MB, and with pages of their
     own 1,830 MB; a full fp32 fine-tuning at width 192 took 1,290 and 1,080 MB. The price is that every page is cleared
     each time: 1.2 to 1.8 times the time.
     oneDNN keeps compiled kernels of the last 1,024 shapes, and their scratch; 64 are enough for the shapes of some
@@ -64,11 +62,8 @@ def resident_bytes() -> int:
 
 def peak_resident_bytes() -> int:
     """The most memory that this process ever held."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
+    if stated := _stated("/proc/self/status", "VmHWM:"):
+        return stated
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
@@ -79,12 +74,16 @@ def free_host_bytes() -> int:
 
 
 def _available_bytes() -> int:
-    information = Path("/proc/meminfo")
-    if information.exists():
-        for line in information.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return _stated("/proc/meminfo", "MemAvailable:") or os.sysconf("SC_PAGE_SIZE") * os.sysconf(
+        "SC_PHYS_PAGES"
+    )
+
+
+def _stated(file: str, name: str) -> int:
+    """Bytes that a file of the kernel states, in kB; 0 where there is no such file or line."""
+    path = Path(file)
+    lines = path.read_text().splitlines() if path.exists() else []
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(name)), 0)
 
 
 def _limit_bytes() -> int:

@@ -40,7 +40,8 @@ class RecomputedLayer(Layer):
         plain = getattr(last, "base_layer", last)
         # The older, reentrant kind cuts the graph where its input needs no gradient: behind a frozen embedding no
         # adapter would learn anything.
-        if any(parameter.requires_grad for parameter in plain.parameters()):
+        idle = getattr(last, "disable_adapters", False) or getattr(last, "merged", False)
+        if idle or any(parameter.requires_grad for parameter in plain.parameters()):
             return checkpoint(super().forward, x, segments, rotation, use_reentrant=False)
         # A frozen product needs nothing but its weight on the way back: outside, it is not computed again.
         inner, rest = checkpoint(self._before_last, x, segments, rotation, use_reentrant=False)

@@ -61,6 +61,7 @@ class Worker:
         self.queue.close()
         if self._working is not None:
             self._working.result()
+        self._owner.shutdown()
 
     @property
     def alive(self) -> bool:

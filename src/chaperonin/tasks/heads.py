@@ -13,7 +13,8 @@ Pooling = Literal["mean", "cls"]
 Hidden = Literal["none", "tanh"]
 
 BLOCK = {"cpu": 2**20, "cuda": 2**25}
-"""Activations of the pair head that exist at a time: what a core's cache holds, what fills a graphics processor."""
+"""Activations of the pair head that exist at a time: what stays in a processor's cache, what fills a graphics
+processor."""
 
 
 class SequenceHead(nn.Module):

@@ -13,6 +13,7 @@ from chaperonin.tasks.heads import SequenceHead
 from chaperonin.tasks.target import Target
 
 _STEP = 64
+"""What the tokens of a batch in bf16 are made a multiple of, on the CPU."""
 Logits = Tensor | list[Tensor]
 """Rows of logits; for pairs, one `[length, length]` for each protein."""
 

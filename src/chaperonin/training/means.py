@@ -62,7 +62,8 @@ def apply_means(predictor: Predictor, means: Means, dtype: torch.dtype | None) -
         add_lora(backbone, means.lora)
         for module in backbone.modules():
             if dtype is not None and hasattr(module, "cast_input_dtype_enabled"):
-                module.cast_input_dtype_enabled = False  # PEFT would widen what autocast narrows again
+                # PEFT would widen what autocast narrows again.
+                vars(module)["cast_input_dtype_enabled"] = False
     if means.recompute and means.method != "frozen":
         recompute(backbone)
 
