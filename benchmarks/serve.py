@@ -72,7 +72,10 @@ def throughput(folder: Path, options: argparse.Namespace) -> list[Row]:
     """Answers per second to a crowd, with batching and without, in turn."""
     rounds, seconds = (1, 2.0) if options.quick else (options.rounds, options.seconds)
     crowds: tuple[list[Crowd], list[Crowd]] = ([], [])
-    with _server(folder / "batching", "true") as batching, _server(folder / "single", "false") as single:
+    with (
+        _server(folder / "batching", "true", options.precision) as batching,
+        _server(folder / "single", "false", options.precision) as single,
+    ):
         for server in (batching, single):
             asyncio.run(_press(server.port, options.clients, 2.0))
         for _ in range(rounds):
@@ -104,14 +107,14 @@ def overhead(folder: Path, options: argparse.Namespace) -> Row:
     from chaperonin.data.batching import make_batch
     from chaperonin.inference.load import load
 
-    model = load(device="cpu", precision="fp32")
+    model = load(device="cpu", precision=options.precision)
     sequence = residues(100, random.Random(0))
     batch = make_batch([model.alphabet.encode(sequence)])
     content = json.dumps({"sequences": [sequence]}).encode()
     repeats = 10 if options.quick else 200
     bare: list[float] = []
     asked: list[float] = []
-    with _server(folder / "idle", "true") as server, torch.inference_mode():
+    with _server(folder / "idle", "true", options.precision) as server, torch.inference_mode():
 
         async def measure() -> None:
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
@@ -179,9 +182,10 @@ async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
 
 
 @contextmanager
-def _server(folder: Path, batching: str) -> Iterator[Server]:
+def _server(folder: Path, batching: str, precision: str) -> Iterator[Server]:
     folder.mkdir()
-    options = {"port": 0, "set": [f"jobs_dir={folder / 'jobs'}", f"batching={batching}"]}
+    given = [f"jobs_dir={folder / 'jobs'}", f"batching={batching}", f"precision={precision}"]
+    options = {"port": 0, "set": given}
     code = "import json, sys; from chaperonin.cli.serve import run; sys.exit(run(**json.loads(sys.argv[1])))"
     log = folder / "log"
     with log.open("w") as opened:
@@ -211,6 +215,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--clients", type=int, default=200, help="clients of the crowd")
     parser.add_argument("--rounds", type=int, default=4, help="times that each server is pressed")
     parser.add_argument("--seconds", type=float, default=8.0, help="seconds of each time")
+    parser.add_argument("--precision", default="fp32", help="of the model on both sides: fp32, bf16 or int8")
     parser.add_argument("--quick", action="store_true", help="a few seconds, to test the benchmark itself")
     return parser.parse_args(arguments)
 

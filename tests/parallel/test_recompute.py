@@ -7,10 +7,14 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from chaperonin.adapt.lora import LoraSettings, add_lora
+from chaperonin.adapt.quantize import quantize_for_training
 from chaperonin.kernels.segments import Segments
 from chaperonin.models.esm import ESM, ESMConfig
 from chaperonin.parallel.recompute import recompute
+from chaperonin.training.tensor_memory import peak_bytes
 
 CONFIG = ESMConfig(width=32, depth=4, heads=4, inner_width=128)
 SEGMENTS = Segments([30, 50, 20])
@@ -108,3 +112,65 @@ def test_without_gradient_nothing_is_kept_or_computed_twice(
     monkeypatch.setattr("chaperonin.parallel.recompute.checkpoint", fail)
     with torch.no_grad():
         recompute(model)(tokens(), SEGMENTS)
+
+
+def names_called(run: Callable[[], object]) -> list[str]:
+    """Names of the operations that a piece of work calls."""
+    names = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            names.append(func.name())
+            return func(*args, **(kwargs or {}))
+
+    with Watch():
+        run()
+    return names
+
+
+@pytest.mark.parametrize("frozen", [False, True], ids=["full", "lora"])
+@pytest.mark.parametrize("autocast", [False, True], ids=["fp32", "bf16"])
+def test_selective_recomputation_has_the_gradients_of_the_full_one_and_repeats_no_large_product(
+    model: ESM, frozen: bool, autocast: bool
+) -> None:
+    if frozen:
+        model.requires_grad_(False)
+        add_lora(model, LoraSettings(rank=2))
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.data.normal_(std=0.2)
+    kept = recompute(copy.deepcopy(model), selective=True)
+    spared = recompute(copy.deepcopy(model))
+    back = {}
+    for own in (model, spared, kept):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+            loss = own(tokens(), SEGMENTS).float().pow(2).mean()
+        back[own] = names_called(loss.backward)
+    for (name, found), (_, expected) in zip(kept.named_parameters(), spared.named_parameters(), strict=True):
+        if found.requires_grad and not name.startswith(("masked_language", "contact")):
+            assert found.grad.any() and torch.equal(found.grad, expected.grad), name
+    flash = "aten::_scaled_dot_product_flash_attention_for_cpu"
+    assert {flash, "aten::addmm"} <= set(back[spared])
+    assert not {flash, "aten::addmm"} & {*back[kept], *back[model]}
+
+
+def test_selective_recomputation_keeps_products_of_8_bit_weights(model: ESM) -> None:
+    model.requires_grad_(False)
+    quantize_for_training(model)
+    add_lora(model, LoraSettings(rank=2))
+    product = "chaperonin::linear_int8_frozen"
+    kept = recompute(copy.deepcopy(model), selective=True)
+    expected, found = loss_of(model), loss_of(kept)
+    assert torch.equal(found, expected)
+    assert product not in names_called(found.backward)
+    assert product in names_called(loss_of(recompute(model)).backward)
+
+
+def test_selective_recomputation_takes_less_than_none_and_more_than_full() -> None:
+    deep = ESM(dataclasses.replace(CONFIG, depth=8))
+
+    def peak(model: ESM) -> int:
+        return peak_bytes(model, lambda: model(tokens(), SEGMENTS).sum().backward())
+
+    none, full = peak(copy.deepcopy(deep)), peak(recompute(copy.deepcopy(deep)))
+    assert full < peak(recompute(deep, selective=True)) < none

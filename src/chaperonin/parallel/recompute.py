@@ -1,36 +1,58 @@
-"""Activation checkpointing (Chen et al. 2016, arXiv 1604.06174): layers are computed again in the backward pass."""
+"""Activation checkpointing (Chen et al. 2016, arXiv 1604.06174): layers are computed again in the backward pass.
+
+Selective (Korthikanti et al. 2022, arXiv 2205.05198): what takes long to compute is kept, what takes much memory for
+little work is computed again.
+"""
 
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
 from chaperonin.kernels.attention import attention
 from chaperonin.kernels.segments import Segments
 from chaperonin.layers.linear import fused
 from chaperonin.models.esm.model import ESM, Layer, Rotation
 
+_DEAR = frozenset({
+    "aten::addmm",
+    "chaperonin::linear_int8_frozen",
+    "aten::_scaled_dot_product_flash_attention_for_cpu",
+    "aten::_scaled_dot_product_flash_attention",
+    "aten::_scaled_dot_product_efficient_attention",
+    "aten::_scaled_dot_product_cudnn_attention",
+    "torch_attn::_varlen_attn",
+})  # fmt: skip
+"""Operations whose results selective recomputation keeps: products with a bias, which those of adapters have not, and
+attention."""
 
-def recompute(model: ESM) -> ESM:
+
+def recompute(model: ESM, selective: bool = False) -> ESM:
     """Keep only the input of every layer, in place; same results and gradients for one more forward pass.
 
+    `selective`: keep the large products and attention too, so that only cheap operations are computed again.
     Names of modules and tensors stay, so adapters, quantisation and checkpoints do not notice, before or after.
     """
     for number, layer in enumerate(model.layers):
         if not isinstance(layer, RecomputedLayer):
-            model.layers[number] = RecomputedLayer(cast(Layer, layer))
+            model.layers[number] = RecomputedLayer(cast(Layer, layer), selective)
     return model
 
 
 class RecomputedLayer(Layer):
     """A layer that owns the modules of another and forgets what it computed until the backward pass asks."""
 
-    def __init__(self, layer: Layer) -> None:
+    def __init__(self, layer: Layer, selective: bool = False) -> None:
         nn.Module.__init__(self)
         for name, child in layer.named_children():
             setattr(self, name, child)
         self.training = layer.training
+        # The older, reentrant kind cuts the graph where its input needs no gradient: behind a frozen embedding no
+        # adapter would learn anything.
+        self.options: dict[str, Any] = {"use_reentrant": False}
+        if selective:
+            self.options["context_fn"] = _contexts
 
     def forward(self, x: Tensor, segments: Segments, rotation: Rotation) -> Tensor:
         """The layer's own; without gradient there is nothing to keep or to compute again."""
@@ -38,13 +60,11 @@ class RecomputedLayer(Layer):
             return super().forward(x, segments, rotation)
         last = self.feed_forward.down
         plain = getattr(last, "base_layer", last)
-        # The older, reentrant kind cuts the graph where its input needs no gradient: behind a frozen embedding no
-        # adapter would learn anything.
         idle = getattr(last, "disable_adapters", False) or getattr(last, "merged", False)
         if idle or any(parameter.requires_grad for parameter in plain.parameters()):
-            return checkpoint(super().forward, x, segments, rotation, use_reentrant=False)
+            return checkpoint(super().forward, x, segments, rotation, **self.options)
         # A frozen product needs nothing but its weight on the way back: outside, it is not computed again.
-        inner, rest = checkpoint(self._before_last, x, segments, rotation, use_reentrant=False)
+        inner, rest = checkpoint(self._before_last, x, segments, rotation, **self.options)
         return rest + plain(inner)
 
     def _before_last(self, x: Tensor, segments: Segments, rotation: Rotation) -> tuple[Tensor, Tensor]:
@@ -53,6 +73,16 @@ class RecomputedLayer(Layer):
         x = fused(self.attention.out, attended.flatten(1), residual=x)
         inner = fused(self.feed_forward.up, self.feed_forward_norm(x), activation="gelu")
         return inner, _with_adapters(self.feed_forward.down, inner, x)
+
+
+def _contexts() -> Any:
+    """The two that a selective checkpoint runs its passes in."""
+    return create_selective_checkpoint_contexts(_policy)
+
+
+def _policy(context: Any, operation: Any, *arguments: Any, **options: Any) -> CheckpointPolicy:
+    dear = operation.name() in _DEAR
+    return CheckpointPolicy.MUST_SAVE if dear else CheckpointPolicy.PREFER_RECOMPUTE
 
 
 def _with_adapters(layer: Any, x: Tensor, total: Tensor) -> Tensor:

@@ -57,14 +57,17 @@ class Ticket:
         self.queued_at = time.monotonic()
         self.started_at: float | None = None
         self._left = len(items)
+        self._finishing = threading.Lock()
         for item in items:
             item.ticket = self
 
     def finish(self, item: Item, result: NDArray[Any]) -> None:
-        """Keep the result of an item; the last one ends the request. Only the worker calls this."""
+        """Keep the result of an item; the last one ends the request. Any core may call this."""
         item.result = result
-        self._left -= 1
-        if self._left == 0:
+        with self._finishing:
+            self._left -= 1
+            last = self._left == 0
+        if last:
             self._settle(lambda: self.future.set_result(None))
 
     def fail(self, error: BaseException) -> None:

@@ -1,25 +1,25 @@
-"""The one thread that owns the model: takes a batch, runs it, hands each item its part."""
+"""The one thread that owns the model: takes batches, runs them on all cores or has each core run one.
+
+A request on an idle server has all cores, which is soonest. In a crowd each core has a batch of its own, which is most.
+"""
 
 import asyncio
 import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from functools import partial
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from chaperonin.data.batching import Batch, fill_up, make_batch
 from chaperonin.errors import ChaperoninError, MemoryLimitError
 from chaperonin.inference.memory import batch_tokens
 from chaperonin.inference.run import is_out_of_memory
-from chaperonin.protein.variant import RESIDUES
 from chaperonin.serving.batcher import Item, Ticket, TokenQueue, Turn
 from chaperonin.serving.errors import Refusal
 from chaperonin.serving.metrics import Metrics
 from chaperonin.serving.models import Models
+from chaperonin.serving.passes import Cores, compute
 from chaperonin.serving.settings import ServeSettings
 
 log = logging.getLogger(__name__)
@@ -29,8 +29,9 @@ _BATCH_TOKENS = 2048
 _BATCH_SECONDS = 0.25
 """How long a batch should take: a large model gets smaller ones."""
 _FEWEST_TOKENS = 256
-_STEP = 16
-"""Numbers of tokens are multiples of this, of larger batches of more: at most one part in 32 is added."""
+_CORE_TOKENS = 512
+"""A core that gets so many tokens at a time is better off with a pass of its own than with a share of each product: no
+core waits for another then, and an event loop that takes one away for a moment holds up no other."""
 
 
 class Worker:
@@ -48,6 +49,7 @@ class Worker:
         """Tokens per second, as measured."""
         self._most_tokens = min(batch_tokens(models.base, settings.batch_tokens), _most(models, settings))
         self._owner = owner
+        self._cores = Cores(owner.submit(torch.get_num_threads).result() if _on_cpu(models) else 1)
         self._working: Future[None] | None = None
 
     def start(self) -> None:
@@ -61,6 +63,7 @@ class Worker:
         self.queue.close()
         if self._working is not None:
             self._working.result()
+        self._cores.stop()
         self._owner.shutdown()
 
     @property
@@ -113,13 +116,36 @@ class Worker:
 
     def _work(self) -> None:
         most = 1 << 30 if self.settings.batching else 1
-        while (work := self.queue.take(lambda: self.budget, most)) is not None:
+        while (work := self.queue.take(self._share, most)) is not None:
             if isinstance(work, Turn):
+                self._cores.finish()
                 _do(work)
+            elif self._is_crowded(sum(item.cost for item in work)) and _goes_on_a_core(work):
+                self._cores.start(partial(self._compute, work, self._cores.count))
+                self._cores.wait_for_one()
             else:
+                self._cores.finish()
                 self._compute(work)
+        self._cores.finish()
 
-    def _compute(self, items: list[Item]) -> None:
+    def _share(self) -> int:
+        """Tokens of the next batch."""
+        return self._core_tokens if self._is_crowded(0) else self.budget
+
+    @property
+    def _core_tokens(self) -> int:
+        """Tokens of one core's batch; 0 where there is one core, or a model so large that all of them share a pass."""
+        count = self._cores.count
+        tokens = min(self._most_tokens, _BATCH_TOKENS // 2, int(self.rate / count * _BATCH_SECONDS))
+        return tokens if self.settings.batching and count > 1 and tokens >= _CORE_TOKENS else 0
+
+    def _is_crowded(self, taken: int) -> bool:
+        """Whether there is enough for every core, with what was `taken` of it already."""
+        enough = self._cores.count * _CORE_TOKENS
+        return self._core_tokens > 0 and (self._cores.busy or self.queue.tokens + taken >= enough)
+
+    def _compute(self, items: list[Item], at_once: int = 1) -> None:
+        """Run items and hand out the results; `at_once`: passes that run beside each other."""
         start = time.perf_counter()
         try:
             results = compute(self.models, items)
@@ -129,7 +155,7 @@ class Worker:
             return
         seconds = time.perf_counter() - start
         tokens = sum(item.cost for item in items)
-        self.rate += 0.2 * (tokens / seconds - self.rate)
+        self.rate += 0.2 * (at_once * tokens / seconds - self.rate)
         self.metrics.batch(len(items), tokens, seconds)
         for item, result in zip(items, results, strict=True):
             item.ticket.finish(item, result)
@@ -151,61 +177,15 @@ class Worker:
         item.ticket.fail(error)
 
 
-def compute(models: Models, items: Sequence[Item]) -> list[NDArray[Any]]:
-    """Results of items in one packed pass, in their order."""
-    # Equal lengths side by side: their attention is one dense product.
-    order = sorted(range(len(items)), key=lambda number: items[number].cost)
-    ordered = [items[number] for number in order]
-    maps_wanted = ordered[0].wanted == "contacts"
-    batch = make_batch([item.tokens for item in ordered]).to(models.device)
-    adapters = [item.adapter for item in ordered]
-    if not maps_wanted:
-        step = _step(batch.segments.total)
-        batch = Batch(*fill_up(batch.tokens, batch.segments, step, models.base.alphabet.pad))
-        adapters += [None] * (len(batch.segments) - len(items))
-    with torch.inference_mode(), models.selected(adapters, batch.segments):
-        if maps_wanted:
-            maps = models.base.contacts(batch.tokens, batch.segments)
-            found = [own.float().cpu().numpy() for own in maps]
-        else:
-            found = _read(models, ordered, batch, models.base(batch.tokens, batch.segments))
-    results: list[NDArray[Any]] = [np.empty(0)] * len(items)
-    for number, result in zip(order, found, strict=True):
-        results[number] = result
-    return results
+def _on_cpu(models: Models) -> bool:
+    return models.device.type == "cpu"
 
 
-def _step(tokens: int) -> int:
-    """What the tokens of a batch are made a multiple of: the CPU compiles a product for every number of rows."""
-    return max(_STEP, 1 << max(0, tokens.bit_length() - 6))
-
-
-def _read(models: Models, items: Sequence[Item], batch: Batch, hidden: torch.Tensor) -> list[NDArray[Any]]:
-    rows = hidden.float().cpu().numpy() if any(item.wanted == "vectors" for item in items) else None
-    tables = iter(_log_probabilities(models, items, batch, hidden))
-    found = []
-    for item, start in zip(items, batch.segments.starts, strict=False):
-        if item.wanted == "vectors":
-            assert rows is not None
-            # A copy: a slice would keep the whole batch in memory.
-            found.append(rows[start : start + item.cost - 1].copy())
-        else:
-            found.append(next(tables))
-    return found
-
-
-def _log_probabilities(
-    models: Models, items: Sequence[Item], batch: Batch, hidden: torch.Tensor
-) -> list[NDArray[Any]]:
-    """`[rows, 25]` of each item that wants them, normalised over all 33 tokens: the head sees only these rows."""
-    starts = zip(items, batch.segments.starts, strict=False)
-    wanted = [start + item.rows for item, start in starts if item.rows is not None]
-    if not wanted:
-        return []
-    rows = torch.from_numpy(np.concatenate(wanted)).to(hidden.device)
-    columns = torch.from_numpy(models.base.alphabet.indices(RESIDUES)).to(hidden.device)
-    table = models.base.lm_head(hidden[rows]).float().log_softmax(dim=-1)[:, columns].cpu().numpy()
-    return [part.copy() for part in np.split(table, np.cumsum([len(own) for own in wanted])[:-1])]
+def _goes_on_a_core(items: Sequence[Item]) -> bool:
+    """Adapters are put into the layers for one pass; a long sequence or a map of contacts has work for all cores."""
+    return all(
+        item.adapter is None and item.wanted != "contacts" and item.cost <= _BATCH_TOKENS for item in items
+    )
 
 
 def _do(turn: Turn) -> None:
@@ -219,4 +199,4 @@ def _do(turn: Turn) -> None:
 
 def _most(models: Models, settings: ServeSettings) -> int:
     """Tokens of a batch where nobody said how many: small enough that others do not wait long."""
-    return settings.batch_tokens or (16 * _BATCH_TOKENS if models.device.type == "cuda" else _BATCH_TOKENS)
+    return settings.batch_tokens or (_BATCH_TOKENS if _on_cpu(models) else 16 * _BATCH_TOKENS)

@@ -42,7 +42,7 @@ class Means:
     title: str
     method: Method = "full"
     base: Literal["auto", "fp32", "int8"] = "fp32"
-    recompute: bool = False
+    recompute: bool | Literal["selective"] = False
     accumulates: bool = False
     precision: Precision = "fp32"
 
@@ -69,7 +69,7 @@ ROWS = {
     "accumulation": Means("+accumulation", accumulates=True),
     "checkpointing": Means("+checkpointing", recompute=True),
     "lora": Means("+LoRA", "lora"),
-    "all": Means("all", "lora", "auto", recompute=True, accumulates=True, precision="auto"),
+    "all": Means("all", "lora", "auto", "selective", accumulates=True, precision="auto"),
     "frozen": Means("frozen", "frozen"),
     "qlora": Means("QLoRA", "lora", "int8"),
 }

@@ -32,15 +32,16 @@ class Means:
     base: Literal["auto", "fp32", "bf16", "int8"] = "auto"
     """Numbers of a frozen base: `int8` is QLoRA, `auto` those that products are computed in. A base that is trained
     stays fp32."""
-    recompute: bool = False
-    """Keep the input of each layer only and compute the rest again on the way back (activation checkpointing)."""
+    recompute: bool | Literal["selective"] = False
+    """Keep the input of each layer only and compute the rest again on the way back (activation checkpointing);
+    `selective` keeps large products and attention too, and computes again what is cheap."""
 
     def __str__(self) -> str:
         parts = [f"lora rank {self.lora.rank}" if self.method == "lora" else self.method]
         if self.method == "lora" and self.base not in ("auto", "fp32"):
             parts.append(f"{self.base} base")
         if self.recompute:
-            parts.append("recomputation")
+            parts.append("recomputation" if self.recompute is True else f"{self.recompute} recomputation")
         return ", ".join(parts)
 
 
@@ -65,7 +66,7 @@ def apply_means(predictor: Predictor, means: Means, dtype: torch.dtype | None) -
                 # PEFT would widen what autocast narrows again.
                 vars(module)["cast_input_dtype_enabled"] = False
     if means.recompute and means.method != "frozen":
-        recompute(backbone)
+        recompute(backbone, selective=means.recompute == "selective")
 
 
 def base_dtype(means: Means, dtype: torch.dtype | None) -> torch.dtype:
