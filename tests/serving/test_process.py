@@ -75,6 +75,18 @@ def test_a_slow_body_is_given_up(server: Running) -> None:
     assert b" 408 " in head.split(b"\r\n")[0] and b"slow_body" in body
 
 
+def test_a_head_that_does_not_end_is_given_up_and_a_slow_answer_is_not(tmp_path: Path) -> None:
+    with running(tmp_path, "limits.head_seconds=0.5") as server:
+        silent, slow, second = server.open(), server.open(), server.open()
+        slow.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n")
+        second.sendall(b"GET /ping HTTP/1.1\r\nhost: x\r\n\r\nGET /ping HTTP")
+        assert silent.recv(4096) == b"" and slow.recv(4096) == b""  # hung up
+        assert second.recv(4096).count(b" 200 ") == 1 and second.recv(4096) == b""
+        begun = time.monotonic()
+        assert server.ask("POST", "/v1/score", {"sequence": UBIQUITIN * 2})[0] == 200
+        assert time.monotonic() - begun > 0.5  # a whole head may wait for its answer
+
+
 def test_a_body_that_is_cut_off_harms_nobody(server: Running) -> None:
     for _ in range(5):
         cut = server.open()
@@ -88,6 +100,7 @@ def test_a_body_that_is_cut_off_harms_nobody(server: Running) -> None:
     [
         (b"GARBAGE\r\n\r\n", b" 400 "),
         (b"GET / HTTP/1.1\r\nhost: x\r\nx: " + b"a" * 1_000_000 + b"\r\n\r\n", b" 400 "),
+        (b"GET / HTTP/1.1\r\nhost: x\r\n" + b"x: a\r\n" * 20_000 + b"\r\n", b" 400 "),
         (b"POST /v1/embed HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n", b" 400 "),
         (b"POST /v1/embed HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999999\r\n\r\n", b" 413 "),
         (b"POST /v1/embed HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", b" 400 "),

@@ -7,12 +7,13 @@ import signal
 import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import FrameType
+from typing import Any
 
-import h11
 import torch
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from chaperonin.serving.app import Parts, build_app, build_parts
 from chaperonin.serving.auth import read_guard
@@ -21,7 +22,7 @@ from chaperonin.serving.settings import ServeSettings
 
 log = logging.getLogger(__name__)
 
-_HEADER_SECONDS = 10.0
+_HEAD_BYTES = 65_536
 _LEAST_DRAIN_SECONDS = 0.3
 """So that whoever asks `/ready` can learn of it."""
 
@@ -32,7 +33,7 @@ def serve(model: str, settings: ServeSettings, environment: Mapping[str, str]) -
     UsageError and WeightsError for what keeps it from starting.
     """
     # A pass takes and leaves the interpreter hundreds of times; behind a busy event loop each wait is this long.
-    sys.setswitchinterval(1e-4)
+    sys.setswitchinterval(1e-5)
     guard = read_guard(settings, environment)
     # A thread that computes has OpenMP threads of its own. Where they are more than the processors, all of them sleep
     # between two products, and a pass takes half as long again: one thread computes, and the others do so alone.
@@ -45,7 +46,7 @@ def serve(model: str, settings: ServeSettings, environment: Mapping[str, str]) -
         build_app(parts),
         host=settings.host,
         port=settings.port,
-        http=Protocol,
+        http=partial(Protocol, settings.limits.head_seconds),  # type: ignore[arg-type]  # it is called, no more
         ws="none",
         log_config=None,
         log_level="warning",
@@ -103,35 +104,56 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-class Protocol(H11Protocol):
-    """uvicorn's protocol, which also hangs up on who never finishes the head of a request."""
+class Protocol(HttpToolsProtocol):
+    """uvicorn's protocol, which also gives up on a head of a request that does not end, in time or in size."""
 
-    _head: asyncio.TimerHandle | None = None
+    def __init__(self, head_seconds: float, **options: Any) -> None:
+        super().__init__(**options)
+        self._head_seconds = head_seconds
+        self._in_head = True
+        self._head_bytes = 0
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a head."""
         super().connection_made(transport)
-        self._head = self.loop.call_later(_HEADER_SECONDS, self._hang_up)
+        self._timer = self.loop.call_later(self._head_seconds, self._hang_up)
 
     def data_received(self, data: bytes) -> None:
-        """Read; wait for a head only while one is expected."""
+        """Read; wait for the end of a head only while one is on its way."""
         super().data_received(data)
-        if self.conn.their_state is not h11.IDLE:
-            self._forget_head()
-        elif self._head is None:
-            self._head = self.loop.call_later(_HEADER_SECONDS, self._hang_up)
+        if self._in_head:
+            self._head_bytes += len(data)
+        if not self._in_head or self.transport.is_closing():
+            self._forget_timer()
+        elif self._head_bytes > _HEAD_BYTES:
+            self.send_400_response("The head of the request is too long.")
+        elif self._timer is None:
+            self._timer = self.loop.call_later(self._head_seconds, self._hang_up)
+
+    def on_headers_complete(self) -> None:
+        """A body may follow. ValueError, which is answered with 400, for a head that came in one piece, too long."""
+        if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > _HEAD_BYTES:
+            raise ValueError("the head of the request is too long")
+        self._in_head = False
+        super().on_headers_complete()
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        self._in_head, self._head_bytes = True, 0
+        super().on_message_begin()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing more to wait for."""
-        self._forget_head()
+        self._forget_timer()
         super().connection_lost(exc)
 
     def _hang_up(self) -> None:
-        self._head = None
-        if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
+        self._timer = None
+        if self._in_head and not self.transport.is_closing():
             self.transport.close()
 
-    def _forget_head(self) -> None:
-        if self._head is not None:
-            self._head.cancel()
-            self._head = None
+    def _forget_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

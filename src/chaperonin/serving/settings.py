@@ -38,8 +38,10 @@ class Limits:
     """Jobs that may wait or run."""
     kept_jobs: int = 200
     """Finished jobs whose files are kept; the oldest go first."""
+    head_seconds: float = 10.0
+    """Time that a client has to send the head of a request."""
     body_seconds: float = 20.0
-    """Time that a client has to send its request."""
+    """Time that a client has to send the rest of its request."""
     queue_seconds: float = 30.0
     """Time that a request may wait for the model."""
     compute_seconds: float = 55.0
