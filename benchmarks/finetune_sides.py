@@ -22,7 +22,7 @@ def our_steps(overrides: list[str], means: str, steps: int, warm: int = 1) -> Ca
     def run(count: int = steps) -> Found:
         import torch
 
-        from chaperonin.training.trial import peak_bytes
+        from chaperonin.training.tensor_memory import peak_held_bytes
 
         training.stream.place = Place(*begin)
         losses = []
@@ -31,7 +31,7 @@ def our_steps(overrides: list[str], means: str, steps: int, warm: int = 1) -> Ca
             losses.append(float(sums["loss"]) / targets)
         return {
             "loss": losses[0],
-            "peak_bytes": peak_bytes(torch.device("cpu")),
+            "peak_bytes": peak_held_bytes(torch.device("cpu")),
             "tokens": training.progress.tokens,
         }
 

@@ -40,6 +40,7 @@ def test_job_leaves_the_model_and_the_results_where_they_are_looked_for(job: Pat
     assert (job / "model" / "head.safetensors").is_file()
     figures = json.loads((job / "output" / "data" / "metrics.json").read_text())
     assert figures["parts"]["test"] == 40
+    assert figures["cost"]["peak_bytes"] > 0 and figures["cost"]["predicted_bytes"] > 0
     assert not (job / "output" / "failure").exists()
 
 

@@ -262,4 +262,5 @@ def test_every_kind_of_label_is_evaluated(
     assert evaluate_job(loaded(name), source, tmp_path / "out", settings).exit_code == 0
     judged = json.loads((tmp_path / "out/metrics.json").read_text())
     assert judged["target"]["kind"] == TARGETS[name].kind
+    assert judged["curves"].get("count") == (8 if name == "residue" else None)  # the pairs are too near
     assert [row["truth"] for row in rows_of(tmp_path / "out")] == labels

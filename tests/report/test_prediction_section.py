@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn import metrics as reference
 
 from chaperonin.report import write_report
 from chaperonin.report.finetune_section import curves_section, result_section
-from chaperonin.report.prediction_section import prediction_section, rates
+from chaperonin.report.prediction_section import prediction_section
 from chaperonin.report.prediction_table import read_predictions
 
 
@@ -62,17 +61,6 @@ def judged(folder: Path, **more: object) -> None:
     (folder / "metrics.json").write_text(json.dumps(content | more))
 
 
-def test_rates_are_those_of_scikit_learn() -> None:
-    generator = np.random.default_rng(1)
-    scores, positive = generator.random(300).round(2), generator.random(300) < 0.3
-    false, true, precision = rates(scores, positive)
-    expected_false, expected_true, _ = reference.roc_curve(positive, scores, drop_intermediate=False)
-    np.testing.assert_allclose((false, true), (expected_false, expected_true))
-    expected_precision, expected_recall, _ = reference.precision_recall_curve(positive, scores)
-    np.testing.assert_allclose(precision[::-1], expected_precision)
-    np.testing.assert_allclose(true[::-1], expected_recall)
-
-
 def test_the_test_part_is_judged_and_errors_are_listed_surest_first(new_job: Callable) -> None:
     job = new_job("train")
     classified(job.path)
@@ -119,7 +107,7 @@ def test_learning_curves_pair_training_and_validation(new_job: Callable) -> None
 CLASSES = tuple(f"location {n}" for n in range(12))
 
 
-@pytest.mark.parametrize("form", ["two", "many", "several", "value", "residue", "no truth", "empty"])
+@pytest.mark.parametrize("form", ["two", "many", "several", "value", "no truth", "empty"])
 def test_every_kind_of_table_gives_a_page_that_loads_nothing(form: str, new_job: Callable) -> None:
     job = new_job("evaluate")
     if form == "two":
@@ -137,12 +125,6 @@ def test_every_kind_of_table_gives_a_page_that_loads_nothing(form: str, new_job:
         judged(job.path, target={"kind": "multilabel"}, calibration={"temperature": [1.0, 2.0, 3.0]})
     elif form == "value":
         write_rows(job.path, ["id", "truth", "value"], [[f"p{n}", n, n * 0.9 + 1] for n in range(30)])
-    elif form == "residue":
-        write_rows(
-            job.path,
-            ["id", "truth", "label", "probability"],
-            [[f"p{n}", "HHEC.", "HHECC", 0.9] for n in range(5)],
-        )
     elif form == "no truth":
         rows = [[f"<p{n}>", "S", 0.7, "false", 1.5, 0.7, 0.3] for n in range(30)]
         write_rows(job.path, ["id", "label", "probability", "in_domain", "distance", "p_S", "p_M"], rows)
@@ -162,7 +144,6 @@ def test_every_kind_of_table_gives_a_page_that_loads_nothing(form: str, new_job:
         "many": ("Confusion matrix", "ROC curves", "location 11"),
         "several": ("ROC curves", "before calibration", "farthest off"),
         "value": ("equal the truth", "Errors of 30 proteins"),
-        "residue": ("Residues of 5 proteins", "Proteins worth reading"),
         "no truth": ("Out of domain, farthest first", "&lt;p0&gt;", "How sure the model is"),
         "empty": (),
     }[form]

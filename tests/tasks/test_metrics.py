@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics as reference
 
-from chaperonin.tasks.curves import confusion, precision_recall_curve, reliability, roc_curve
 from chaperonin.tasks.metrics import _figures, bootstrap, contact_figures, metrics, undefined
 
 CLASSES = ("alpha", "beta", "gamma")
@@ -204,24 +203,3 @@ def test_contact_figures_read_probabilities_of_two_classes_and_average_over_prot
     low, high = bootstrap("binary", "pairs", pairs, maps, draws=100)["auc"]
     assert low == pytest.approx(min(one["auc"] for one in each))
     assert high == pytest.approx(max(one["auc"] for one in each))
-
-
-def test_curves_and_reliability_give_back_their_figures():
-    truth, probabilities = predictions(500, 2)
-    assert (
-        confusion(truth, probabilities).tolist()
-        == reference.confusion_matrix(truth, probabilities.argmax(axis=1)).tolist()
-    )
-    roc = roc_curve(truth == 1, probabilities[:, 1])
-    assert np.trapezoid(roc.y, roc.x) == pytest.approx(
-        metrics("binary", "sequence", truth, probabilities, ("S", "M"))["auc"], abs=0.002
-    )
-    pr = precision_recall_curve(truth == 1, probabilities[:, 1])
-    assert (pr.x[0], pr.x[-1], pr.y[-1]) == (1, 0, 1)
-    assert len(roc_curve(truth < 5, probabilities[:, 1]).x) == 0
-    bins = reliability(truth, probabilities)
-    assert bins.count.sum() == 500
-    accuracy = (bins.accuracy * bins.count).sum() / 500
-    assert accuracy == pytest.approx((probabilities.argmax(axis=1) == truth).mean())
-    many = reliability(np.eye(2, dtype=np.int64)[truth], probabilities)
-    assert many.count.sum() == 1000

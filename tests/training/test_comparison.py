@@ -16,7 +16,7 @@ from chaperonin.training.comparison import ROWS, Comparison, Measured, batches_o
 from chaperonin.training.finetune import learn
 from chaperonin.training.finetune_settings import FineTuning
 from chaperonin.training.material import Material, read_material
-from chaperonin.training.trial import peak_bytes
+from chaperonin.training.tensor_memory import peak_held_bytes
 
 CPU = torch.device("cpu")
 SLACK = 20_000_000
@@ -143,10 +143,10 @@ def test_one_value_has_no_interval() -> None:
 
 def test_peak_memory_is_at_least_what_is_held_and_does_not_fall() -> None:
     held = torch.ones(50_000_000)
-    during = peak_bytes(CPU)
+    during = peak_held_bytes(CPU)
     assert during > resident_bytes() - SLACK > held.nbytes
     del held
-    assert peak_bytes(CPU) > during - SLACK > resident_bytes()
+    assert peak_held_bytes(CPU) > during - SLACK > resident_bytes()
 
 
 @pytest.mark.parametrize(

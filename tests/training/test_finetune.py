@@ -144,10 +144,29 @@ def test_run_that_was_killed_goes_on_to_the_last_bit(inputs: Path, tmp_path: Pat
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-def test_checkpoint_of_an_adapter_holds_the_adapter_alone(inputs: Path, tmp_path: Path):
-    tiny_study.run(inputs, tmp_path, LORA)
-    stored = state.load(state.latest(tmp_path))
+@pytest.fixture(scope="module")
+def residues(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fine-tuning to labels of residues."""
+    folder = tmp_path_factory.mktemp("residues")
+    tiny_study.run(inputs, folder, LORA, "task=residue", "data.label_column=residues")
+    return folder
+
+
+def test_checkpoint_of_an_adapter_holds_the_adapter_alone(residues: Path):
+    stored = state.load(state.latest(residues))
     assert all("lora_" in name or name.startswith("head.") for name in stored["model"])
+
+
+def test_metrics_of_residues_hold_curves_of_the_same_residues_and_the_cost(residues: Path):
+    stored = json.loads((residues / "metrics.json").read_text())
+    ((name, curve),) = stored["curves"]["classes"].items()
+    count = stored["curves"]["count"]
+    tested = [row["truth"] for row in table(residues / "predictions.csv") if row["stage"] == "test"]
+    assert name == "S" and count == sum(letter != "." for text in tested for letter in text)
+    assert curve["auc"] == pytest.approx(stored["result"]["auc"]["value"], abs=1e-9)
+    assert curve["pr_auc"] == pytest.approx(stored["result"]["pr_auc"]["value"], abs=1e-9)
+    assert sum(stored["curves"]["reliability"]["count"]) == count
+    assert stored["cost"]["peak_bytes"] > 1e7 and "predicted_bytes" not in stored["cost"]
 
 
 @pytest.mark.parametrize("method", [LORA, pytest.param(FROZEN, marks=pytest.mark.slow)])

@@ -33,15 +33,18 @@ def write_base(folder: Path) -> Path:
 
 
 def write_table(path: Path, rows: int = 80, seed: int = 0) -> Path:
-    """Proteins of two classes that differ in what they are made of."""
+    """Proteins of two classes that differ in what they are made of; `residues` says what each is typical of."""
     generator = np.random.default_rng(seed)
-    lines = ["id,sequence,label,stage"]
+    lines = ["id,sequence,label,stage,residues"]
     for number in range(rows):
         label = "MS"[number % 2]
         letters = list(LIKES[label] * 2 + "ACDEFGHIKLMNPQRSTVWY")
         sequence = "".join(generator.choice(letters, generator.integers(10, 40)))
         stage = ("train", "train", "train", "val", "test")[number // 2 % 5]
-        lines.append(f"p{number},{sequence},{label},{stage}")
+        residues = "".join(
+            next((name for name, own in LIKES.items() if letter in own), ".") for letter in sequence
+        )
+        lines.append(f"p{number},{sequence},{label},{stage},{residues}")
     path.write_text("\n".join(lines) + "\n")
     return path
 

@@ -98,7 +98,7 @@ def fine_tune(
         with provenance.stage("sweep"):
             settings = best_settings(settings, material, outdir, place, processes)
     with provenance.stage("train"):
-        result = study(settings, material, outdir, place, processes)
+        result = study(settings, material, outdir, place, processes, expected.memory_bytes)
     leave_processes()
     failed = len(material.dataset.rejected)
     if not processes.is_first:

@@ -25,6 +25,7 @@ from chaperonin.inference.predict import (
 from chaperonin.inference.sequences import SequenceJob, SequenceSettings, fit, sequence_key, tokens_of
 from chaperonin.models.esm.model import ESM
 from chaperonin.tasks.calibration import calibration_error, confidences
+from chaperonin.tasks.curves import curves
 from chaperonin.tasks.figures import figures
 from chaperonin.tasks.folder import METRICS, Trained
 from chaperonin.tasks.target import Target
@@ -127,6 +128,7 @@ def judge(job: Job, trained: Trained, draws: int) -> dict[str, Any]:
     stored = trained.folder / METRICS
     if stored.is_file():
         report["as_trained"] = json.loads(stored.read_text(encoding="utf-8")).get("result", {})
+    report["curves"] = curves(target, truth, found)
     return report
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, MaxNLocator, StrMethodFormatter
+from matplotlib.ticker import EngFormatter, FixedLocator, MaxNLocator, StrMethodFormatter
 
 from chaperonin.report.style import (
     AMBER,
@@ -77,7 +77,7 @@ def confusion_matrix(counts: Int[np.ndarray, "truth predicted"], classes: Sequen
 
 @house_style()
 def rate_curves(lines: Sequence[Line], across: str, up: str, chance: float | None) -> Picture:
-    """Curves in the unit square. chance: height of the dashed line of guessing, None for the diagonal."""
+    """Curves in the unit square. chance: height of the dashed line of guessing, None for the diagonal, NaN for none."""
     rows = -(-len(lines) // 2) if len(lines) > 1 else 0
     figure = Picture(400, 372 + 18 * rows)
     axes = figure.panel(58, 14, 318, 318)
@@ -126,7 +126,7 @@ def reliability_diagram(curves: Sequence[Reliability]) -> Picture:
     below.stairs(last.counts, edges, fill=True, color=BLUE, alpha=0.55)
     below.set_xlim(-0.02, 1.02)
     below.yaxis.set_major_locator(MaxNLocator(2, integer=True))
-    below.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    below.yaxis.set_major_formatter(EngFormatter(sep=""))  # of pairs there are millions
     below.set_xlabel("how sure the model is (probability)")
     below.set_ylabel("answers")
     return figure

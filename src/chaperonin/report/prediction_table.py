@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from chaperonin.data.sources import csv_cell
 from chaperonin.report.wording import mapping
 
 FILE = "predictions.csv"
@@ -99,7 +100,7 @@ def read_predictions(outdir: Path, target: Mapping[str, object]) -> PredictionTa
         classes=classes or tuple(map(str, _classes(target))),
         ids=cells.get("id", []),
         stages=cells.get("stage", blank),
-        truth=cells.get("truth", blank),
+        truth=[_unquoted(cell) for cell in cells.get("truth", blank)],
         labels=labels,
         probability=np.array([_number(cell) for cell in cells.get("value", cells.get("probability", blank))]),
         shares=shares.reshape(count, len(classes)),
@@ -130,6 +131,11 @@ def _form(
         return "string"
     several = target.get("kind") == "multilabel" or any(label and label not in classes for label in labels)
     return "several" if several else "single"
+
+
+def _unquoted(cell: str) -> str:
+    """A label without the mark that `csv_cell` put before it: residues may begin with coil, `-`."""
+    return cell[1:] if cell.startswith("'") and csv_cell(cell[1:]) == cell else cell
 
 
 def _number(text: str) -> float:

@@ -13,6 +13,7 @@ from chaperonin.data.sources import csv_cell
 from chaperonin.data.splitting import Parts
 from chaperonin.files import atomic_file
 from chaperonin.tasks.calibration import Calibration
+from chaperonin.tasks.curves import curves
 from chaperonin.tasks.domain import Domain
 from chaperonin.tasks.figures import figures
 from chaperonin.tasks.prediction import Output, cells, header, predict_one
@@ -89,16 +90,34 @@ def table_rows(judged: Judged, material: Material, stage: Literal["val", "test"]
 
 def tested_figures(judged: Sequence[Judged], material: Material) -> dict[str, dict[str, float]]:
     """Figures over the test parts of all splits together."""
-    pairs = [(own, int(number)) for own in judged for number in own.parts.test]
-    truth = [material.items[number].target for _, number in pairs]
-    return figures(material.target, truth, [own.probabilities[number] for own, number in pairs])
+    return figures(material.target, *_compared(_tested(judged), material))
 
 
 def validation_figures(judged: Judged, material: Material) -> dict[str, dict[str, float]]:
     """Figures of the validation part, which chose the weights: kinder than those of the test part."""
-    numbers = [int(number) for number in judged.parts.validation]
-    truth = [material.items[number].target for number in numbers]
-    return figures(material.target, truth, [judged.probabilities[number] for number in numbers])
+    return figures(material.target, *_compared(_validated(judged), material))
+
+
+def drawn_curves(judged: Sequence[Judged], kept: Judged, material: Material) -> dict[str, Any]:
+    """Curves of the test parts of all splits together; where there is none, of the validation part."""
+    return curves(material.target, *_compared(_tested(judged) or _validated(kept), material))
+
+
+def _tested(judged: Sequence[Judged]) -> list[tuple[Judged, int]]:
+    """Numbers of examples, each with the model that it is a test of."""
+    return [(own, int(number)) for own in judged for number in own.parts.test]
+
+
+def _validated(judged: Judged) -> list[tuple[Judged, int]]:
+    return [(judged, int(number)) for number in judged.parts.validation]
+
+
+def _compared(
+    chosen: Sequence[tuple[Judged, int]], material: Material
+) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
+    """Labels, and what was said."""
+    truth = [material.items[number].target for _, number in chosen]
+    return truth, [own.probabilities[number] for own, number in chosen]
 
 
 def baseline_figures(
@@ -116,7 +135,7 @@ def baseline_figures(
         )
         for name, probabilities in found.items():
             said.setdefault(name, []).extend(probabilities)
-    tested = [truth[int(number)] for own in judged for number in own.parts.test]
+    tested = [truth[number] for _, number in _tested(judged)]
     return {name: figures(target, tested, probabilities) for name, probabilities in said.items()}
 
 

@@ -17,13 +17,14 @@ from chaperonin.parallel.data import Processes
 from chaperonin.tasks.folder import finish_trained
 from chaperonin.training import state
 from chaperonin.training.features import FOLDER as FEATURES
-from chaperonin.training.finetune import fit
+from chaperonin.training.finetune import Fitted, fit
 from chaperonin.training.finetune_settings import FineTuning
 from chaperonin.training.loop import Outcome
 from chaperonin.training.material import Material
 from chaperonin.training.results import (
     Judged,
     baseline_figures,
+    drawn_curves,
     judge,
     table_header,
     table_rows,
@@ -31,6 +32,7 @@ from chaperonin.training.results import (
     validation_figures,
     write_table,
 )
+from chaperonin.training.tensor_memory import peak_held_bytes
 
 MODEL_FOLDER = "model"
 """Where in a run's folder the trained model lies."""
@@ -56,11 +58,13 @@ def study(
     folder: Path,
     device: torch.device,
     processes: Processes | None = None,
+    predicted_bytes: int | None = None,
 ) -> Study:
     """Train on the split, or on each fold and then once more for the model that is kept; write what came of it.
 
     Folds judge the recipe: their test parts together are all examples. The model that is kept then trains on all
-    but a validation part. The same call goes on where it stopped.
+    but a validation part. The same call goes on where it stopped. predicted_bytes: the forecast of the peak memory,
+    to be written beside the measured one.
     """
     processes = processes or Processes()
     judged = []
@@ -75,6 +79,9 @@ def study(
     kept = judge(fit(settings, material, kept_parts, folder, device, processes), material, kept_parts)
     judged = judged or [kept]
     figures = _figures(settings, material, judged, kept)
+    curves = drawn_curves(judged, kept, material)
+    figures["cost"] = _cost(settings, kept.fitted, peak_held_bytes(device), predicted_bytes)
+    figures["curves"] = curves
     if processes.is_first:
         _write(settings, material, folder, judged, kept, figures)
     return Study(figures, kept.fitted.outcome)
@@ -89,7 +96,7 @@ def everything(parts: Parts) -> Parts:
 def _figures(
     settings: FineTuning, material: Material, judged: Sequence[Judged], kept: Judged
 ) -> dict[str, Any]:
-    fitted, parts = kept.fitted, kept.parts
+    parts = kept.parts
     return {
         "target": material.target.as_json(),
         "parts": {
@@ -104,13 +111,21 @@ def _figures(
         "baselines": baseline_figures(judged, material, settings.class_weights),
         "validation": validation_figures(kept, material),
         "calibration": kept.calibration.summary(),
-        "cost": {
-            "seconds": round(fitted.outcome.seconds, 3),
-            "tokens": fitted.outcome.tokens,
-            "trainable_parameters": fitted.trainable,
-            "parameters": fitted.parameters,
-            "means": describe_means(settings),
-        },
+    }
+
+
+def _cost(
+    settings: FineTuning, fitted: Fitted, peak_bytes: int, predicted_bytes: int | None
+) -> dict[str, Any]:
+    known = {} if predicted_bytes is None else {"predicted_bytes": predicted_bytes}
+    return {
+        "seconds": round(fitted.outcome.seconds, 3),
+        "tokens": fitted.outcome.tokens,
+        "trainable_parameters": fitted.trainable,
+        "parameters": fitted.parameters,
+        "means": describe_means(settings),
+        "peak_bytes": peak_bytes,
+        **known,
     }
 
 
@@ -156,7 +171,7 @@ def _lines(figures: dict[str, Any]) -> list[str]:
     ]
 
 
-_MAIN = ("accuracy", "mcc", "f1", "auc", "spearman", "rmse", "precision L/5")
+_MAIN = ("accuracy", "mcc", "f1", "auc", "spearman", "rmse", "precision at L/5")
 
 
 def _shown(figure: dict[str, float]) -> str:

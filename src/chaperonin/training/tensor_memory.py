@@ -11,7 +11,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from chaperonin.kernels.host_memory import resident_bytes, return_free_memory, settle_heap
+from chaperonin.kernels.host_memory import (
+    peak_resident_bytes,
+    resident_bytes,
+    return_free_memory,
+    settle_heap,
+)
 from chaperonin.training.loop import LoopSettings
 
 
@@ -81,6 +86,13 @@ def held_bytes(device: torch.device) -> int:
         return torch.cuda.memory_allocated(device)
     return_free_memory()
     return resident_bytes()
+
+
+def peak_held_bytes(device: torch.device) -> int:
+    """The most memory that was in use at once: by this process, or by tensors on its GPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return peak_resident_bytes()
 
 
 def settles(loop: LoopSettings, predicted_bytes: int, device: torch.device) -> bool:

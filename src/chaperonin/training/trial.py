@@ -21,7 +21,7 @@ from chaperonin.adapt.prepare import prepare
 from chaperonin.config import resolve
 from chaperonin.errors import ChaperoninError, UsageError
 from chaperonin.files import write_atomically
-from chaperonin.kernels.host_memory import peak_resident_bytes, resident_bytes
+from chaperonin.kernels.host_memory import resident_bytes
 from chaperonin.tasks.calibration import Calibration
 from chaperonin.tasks.features import in_chunks
 from chaperonin.tasks.figures import figures
@@ -30,7 +30,7 @@ from chaperonin.training.finetune import EVALUATION_TOKENS, Learned, learn
 from chaperonin.training.finetune_forecast import forecast
 from chaperonin.training.finetune_settings import FineTuning
 from chaperonin.training.material import Material, read_material
-from chaperonin.training.tensor_memory import settles
+from chaperonin.training.tensor_memory import peak_held_bytes, settles
 
 SETTINGS, WORK = "settings.yaml", "work"
 
@@ -76,7 +76,7 @@ def train(trial: Trial) -> dict[str, Any]:
     return {
         "seconds": seconds,
         "step_seconds": learned.outcome.seconds,
-        "peak_bytes": peak_bytes(trial.device),
+        "peak_bytes": peak_held_bytes(trial.device),
         "held_bytes": held,
         "steps": learned.outcome.step,
         "tokens": learned.outcome.tokens,
@@ -91,13 +91,6 @@ def _import_all(settings: FineTuning) -> None:
     import_module("torch._dynamo")
     if settings.means.method == "lora":
         import_module("peft")
-
-
-def peak_bytes(device: torch.device) -> int:
-    """The most memory that was in use at once: by this process, or by tensors on its GPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return peak_resident_bytes()
 
 
 def _judged(trial: Trial, learned: Learned) -> dict[str, dict[str, float]]:
