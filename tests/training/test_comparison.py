@@ -107,6 +107,9 @@ def test_rows_set_their_means_and_leave_the_rest_to_the_user(tmp_path: Path) -> 
     )
     base = ROWS["base"].settings(given)
     assert (base.means.method, base.means.recompute, base.training.precision) == ("full", False, "fp32")
+    chosen = tiny_study.settings(tmp_path, "means.recompute=selective")
+    assert ROWS["all"].settings(chosen).means.recompute == "selective"
+    assert ROWS["base"].settings(chosen).means.recompute is False
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from chaperonin.data.batching import make_batch
 from chaperonin.inference.jobs import Unit
 from chaperonin.inference.score_windows import optimal_window
 from chaperonin.models.esm.model import ESM
+from chaperonin.parallel.cores import run_on_cores
 from chaperonin.protein.variant import RESIDUES
 
 COLUMN = {residue: column for column, residue in enumerate(RESIDUES)}
@@ -42,8 +43,9 @@ def log_probabilities(model: ESM, units: Sequence[Unit]) -> list[dict[str, NDArr
     rows = [start + row for start, item in zip(starts, flat, strict=True) for row in item.rows]
     residues = [residue for item in flat for residue in item.residues]
     columns = torch.from_numpy(model.alphabet.indices(RESIDUES)).to(device)
+    hidden = run_on_cores(model, batch.tokens, batch.segments)
     with torch.inference_mode():
-        hidden = model(batch.tokens, batch.segments)[torch.tensor(rows, device=device)]
+        hidden = hidden[torch.tensor(rows, device=device)]
         table = model.lm_head(hidden).float().log_softmax(dim=-1)
         one = table.gather(1, torch.tensor(residues, device=device)[:, None])[:, 0].cpu().numpy()
         every = table[:, columns].cpu().numpy()

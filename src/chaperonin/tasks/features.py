@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from chaperonin.data.batching import make_batch, plan_batches
 from chaperonin.data.windows import Window, blend, windows
 from chaperonin.kernels.host_memory import return_free_memory
 from chaperonin.models.esm.model import ESM
+from chaperonin.parallel.cores import run_on_cores
 
 CHUNK_TOKENS = 1 << 15
 """Tokens of the sequences that are in memory at once."""
@@ -27,8 +27,7 @@ def represent(model: ESM, sequences: Sequence[str], token_budget: int) -> list[N
     device = next(model.parameters()).device
     for chosen in plan_batches([len(array) for array in arrays], token_budget):
         batch = make_batch([arrays[index] for index in chosen]).to(device)
-        with torch.inference_mode():
-            hidden = model(batch.tokens, batch.segments).float().cpu().numpy()
+        hidden = run_on_cores(model, batch.tokens, batch.segments).float().cpu().numpy()
         for index, start, length in zip(chosen, batch.segments.starts, batch.segments.lengths, strict=True):
             parts[index] = hidden[start : start + length - 1]
     return list(_joined(parts, spans, sequences))

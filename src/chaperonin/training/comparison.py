@@ -42,13 +42,14 @@ class Means:
     title: str
     method: Method = "full"
     base: Literal["auto", "fp32", "int8"] = "fp32"
-    recompute: bool | Literal["selective"] = False
+    recompute: bool = False
     accumulates: bool = False
     precision: Precision = "fp32"
 
     def settings(self, given: FineTuning) -> FineTuning:
-        """The user's settings with this row's means; every row takes all its steps."""
-        means = replace(given.means, method=self.method, base=self.base, recompute=self.recompute)
+        """The user's settings with this row's means, of the user's kind where there are several; all steps are taken."""
+        recompute = self.recompute and (given.means.recompute or True)
+        means = replace(given.means, method=self.method, base=self.base, recompute=recompute)
         accumulate = batches_of(given) if self.accumulates else 1
         training = replace(given.training, accumulate=accumulate, precision=self.precision, patience=0)
         return replace(given, means=means, training=training)
@@ -69,7 +70,7 @@ ROWS = {
     "accumulation": Means("+accumulation", accumulates=True),
     "checkpointing": Means("+checkpointing", recompute=True),
     "lora": Means("+LoRA", "lora"),
-    "all": Means("all", "lora", "auto", "selective", accumulates=True, precision="auto"),
+    "all": Means("all", "lora", "auto", recompute=True, accumulates=True, precision="auto"),
     "frozen": Means("frozen", "frozen"),
     "qlora": Means("QLoRA", "lora", "int8"),
 }

@@ -1,0 +1,68 @@
+"""Core-bound passes: on a CPU each core runs whole sequences of a batch by itself.
+
+All cores in each product meet after it, hundreds of times in a pass, and each waits for the slowest. With sequences of
+its own a core waits once, at the end.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import cache
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from chaperonin.kernels.segments import Segments
+from chaperonin.shapes import Float, Int
+
+CORE_TOKENS = 512
+"""Tokens that a core needs for its products to be fast."""
+_IMBALANCE = 1.25
+"""Most that the largest part may be of the mean; one long sequence is better off with all cores."""
+
+Model = Callable[[Tensor, Segments], Tensor]
+
+
+def run_on_cores(
+    model: Model, tokens: Int[Tensor, " tokens"], segments: Segments
+) -> Float[Tensor, "tokens width"]:
+    """model(tokens, segments) without gradient; on a CPU each core computes a part of the segments where it can.
+
+    The model must not change while it computes: no adapters that are put in for one pass.
+    """
+    parts = split(segments, torch.get_num_threads() if tokens.device.type == "cpu" else 1)
+    if len(parts) == 1:
+        with torch.inference_mode():
+            return model(tokens, segments)
+
+    def run(own: slice) -> Tensor:
+        first = segments.starts[own.start]
+        mine = Segments(segments.lengths[own])
+        with torch.inference_mode():
+            return model(tokens[first : first + mine.total], mine)
+
+    futures = [_threads(len(parts)).submit(run, own) for own in parts]
+    wait(futures)  # an error of one comes out when the others have let go of their memory
+    with torch.inference_mode():
+        return torch.cat([future.result() for future in futures])
+
+
+def split(segments: Segments, count: int) -> list[slice]:
+    """`count` runs of neighbours of about equal tokens, or one of them all where these would be few or unequal."""
+    whole = [slice(0, len(segments))]
+    mean = segments.total / count
+    if count == 1 or len(segments) < count or mean < CORE_TOKENS:
+        return whole
+    middles = [start + length / 2 for start, length in zip(segments.starts, segments.lengths, strict=True)]
+    owner = [min(int(middle / mean), count - 1) for middle in middles]
+    edges = [owner.index(number) if number in owner else -1 for number in range(count)] + [len(segments)]
+    parts = [slice(first, last) for first, last in pairwise(edges)]
+    if -1 in edges or max(sum(segments.lengths[own]) for own in parts) > _IMBALANCE * mean:
+        return whole
+    return parts
+
+
+@cache
+def _threads(count: int) -> ThreadPoolExecutor:
+    """Threads whose products take no other thread."""
+    return ThreadPoolExecutor(count, "core", torch.set_num_threads, (1,))
