@@ -47,7 +47,7 @@ class Means:
     precision: Precision = "fp32"
 
     def settings(self, given: FineTuning) -> FineTuning:
-        """The user's settings with this row's means, of the user's kind where there are several; all steps are taken."""
+        """The user's settings with this row's means, of the user's kind where there are several; no early end."""
         recompute = self.recompute and (given.means.recompute or True)
         means = replace(given.means, method=self.method, base=self.base, recompute=recompute)
         accumulate = batches_of(given) if self.accumulates else 1
