@@ -14,6 +14,7 @@ from chaperonin.inference.load import origin_of
 from chaperonin.inference.provenance import peak_memory
 from chaperonin.kernels.host_memory import free_host_bytes, resident_bytes, return_free_memory
 from chaperonin.models.esm.model import ESM, ESMConfig
+from chaperonin.parallel.cores import CORE_TOKENS
 
 CPU_BATCH_TOKENS = 4096
 """Enough rows for the processor's matrix product."""
@@ -23,6 +24,8 @@ GPU_BATCH_TOKENS = 32768
 _SHARE = 0.5
 """Share of the free memory that a batch may take."""
 _FEED_FORWARD_ROWS = 1024
+_CORE_HOLES = 0.4
+"""Where each core runs passes of its own, each has a heap of its own: its holes, as a share of the activations."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,9 @@ def predicted_peak_bytes(model: ESM, tokens: int, kept_bytes: int = 0) -> int:
     activations = activation_bytes(model.config, tokens, parameter.element_size(), footprint.vectors)
     if parameter.device.type == "cuda":
         return torch.cuda.memory_allocated(parameter.device) + activations
+    cores = torch.get_num_threads()
+    holes = _CORE_HOLES if cores > 1 and tokens >= cores * CORE_TOKENS else 0.0
     return_free_memory()  # of loading and planning: the batches use it again, so it must not be counted twice
-    working = footprint.runtime_bytes + kept_bytes + max(activations, kept_bytes)
+    left = footprint.runtime_bytes + int(holes * activations)
+    working = left + kept_bytes + max(activations, kept_bytes)
     return max(peak_memory().host_bytes, resident_bytes() + working)
