@@ -20,8 +20,8 @@ Wanted = Literal["vectors", "log_probabilities", "contacts"]
 """What is read of a pass: vectors `[length + 1, width]` of `<cls>` and the residues; log-probabilities of the 25
 residues at some rows; or the map of contacts `[length, length]`."""
 
-_LOOKED_AT = 512
-"""Items that are looked at for one batch."""
+_PASSED_OVER = 32
+"""Items that do not fit beside the others, after which a batch is full enough."""
 _PATIENCE_SECONDS = 2.0
 """How long the work of a job lets requests go first."""
 
@@ -189,7 +189,7 @@ class TokenQueue:
         batch: list[Item] = []
         passed: list[tuple[float, int, Item]] = []
         tokens = 0
-        while self._heap and len(batch) < most and len(batch) + len(passed) < _LOOKED_AT and tokens < budget:
+        while self._heap and len(batch) < most and len(passed) < _PASSED_OVER and tokens < budget:
             entry = heapq.heappop(self._heap)
             item = entry[2]
             if item.ticket.future.done():

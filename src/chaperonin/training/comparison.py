@@ -28,7 +28,7 @@ from chaperonin.training.results import write_table
 
 JSON, CSV = "comparison.json", "comparison.csv"
 _TRIALS = "trials"
-_MEASURES = ("accuracy", "spearman", "precision L/5", "f1")
+_MEASURES = ("accuracy", "spearman", "precision at L/5", "f1")
 """The first of these that a task has is what its rows are compared by."""
 _MOST_BATCHES = 8
 
