@@ -62,7 +62,10 @@ def split(segments: Segments, count: int) -> list[slice]:
     return parts
 
 
-@cache
-def _threads(count: int) -> ThreadPoolExecutor:
-    """Threads whose products take no other thread."""
+def core_threads(count: int) -> ThreadPoolExecutor:
+    """Threads that compute alone: a thread whose products take one thread has no OpenMP threads of its own."""
     return ThreadPoolExecutor(count, "core", torch.set_num_threads, (1,))
+
+
+_threads = cache(core_threads)
+"""The same ones for every batch."""

@@ -1,7 +1,7 @@
 """Passes through the model: items of many requests in one packed stream; and the cores that may each run one."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from chaperonin.data.batching import Batch, fill_up, make_batch
+from chaperonin.parallel.cores import core_threads
 from chaperonin.protein.variant import RESIDUES
 from chaperonin.serving.batcher import Item
 from chaperonin.serving.models import Models
@@ -22,8 +23,7 @@ class Cores:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        # A thread whose products take one thread has no OpenMP threads of its own.
-        self._pool = ThreadPoolExecutor(count, "core", torch.set_num_threads, (1,))
+        self._pool = core_threads(count)
         self._running: set[Future[None]] = set()
 
     @property

@@ -36,7 +36,7 @@ def serve(model: str, settings: ServeSettings, environment: Mapping[str, str]) -
     sys.setswitchinterval(1e-5)
     guard = read_guard(settings, environment)
     # A thread that computes has OpenMP threads of its own. Where they are more than the processors, all of them sleep
-    # between two products, and a pass takes half as long again: one thread computes, and the others do so alone.
+    # between two products, and a pass takes half as long again: one thread computes on all of them, all others alone.
     owner = ThreadPoolExecutor(1, "model")
     models = owner.submit(_load, model, settings).result()
     torch.set_num_threads(1)

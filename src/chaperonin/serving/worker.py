@@ -15,6 +15,7 @@ import torch
 from chaperonin.errors import ChaperoninError, MemoryLimitError
 from chaperonin.inference.memory import batch_tokens
 from chaperonin.inference.run import is_out_of_memory
+from chaperonin.parallel.cores import CORE_TOKENS
 from chaperonin.serving.batcher import Item, Ticket, TokenQueue, Turn
 from chaperonin.serving.errors import Refusal
 from chaperonin.serving.metrics import Metrics
@@ -29,9 +30,6 @@ _BATCH_TOKENS = 2048
 _BATCH_SECONDS = 0.25
 """How long a batch should take: a large model gets smaller ones."""
 _FEWEST_TOKENS = 256
-_CORE_TOKENS = 512
-"""A core that gets so many tokens at a time is better off with a pass of its own than with a share of each product: no
-core waits for another then, and an event loop that takes one away for a moment holds up no other."""
 
 
 class Worker:
@@ -137,11 +135,11 @@ class Worker:
         """Tokens of one core's batch; 0 where there is one core, or a model so large that all of them share a pass."""
         count = self._cores.count
         tokens = min(self._most_tokens, _BATCH_TOKENS // 2, int(self.rate / count * _BATCH_SECONDS))
-        return tokens if self.settings.batching and count > 1 and tokens >= _CORE_TOKENS else 0
+        return tokens if self.settings.batching and count > 1 and tokens >= CORE_TOKENS else 0
 
     def _is_crowded(self, taken: int) -> bool:
         """Whether there is enough for every core, with what was `taken` of it already."""
-        enough = self._cores.count * _CORE_TOKENS
+        enough = self._cores.count * CORE_TOKENS
         return self._core_tokens > 0 and (self._cores.busy or self.queue.tokens + taken >= enough)
 
     def _compute(self, items: list[Item], at_once: int = 1) -> None:
