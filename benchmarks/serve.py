@@ -25,7 +25,8 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.setting import residues
-from benchmarks.table import Row, as_json, as_text, load_average, machine, write
+from benchmarks.table import Row, as_json, as_text, load_average, machine, not_run, write
+from chaperonin.kernels.hardware import lacks_int8
 
 LENGTHS = (20, 400)
 """Residues of the crowd's sequences, drawn evenly on a logarithmic scale."""
@@ -60,7 +61,10 @@ def main(arguments: list[str]) -> int:
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
     facts = machine(options.threads)
     with tempfile.TemporaryDirectory() as folder:
-        rows = [*throughput(Path(folder), options), overhead(Path(folder), options)]
+        rows = [
+            row for precision in options.precision for row in throughput(Path(folder), precision, options)
+        ]
+        rows.append(overhead(Path(folder), options))
     facts["load_average_at_end"] = load_average()
     print(as_text(rows))
     print(f"\n{facts['processor']}, {options.threads} threads, load {facts['load_average_at_start']}")
@@ -68,13 +72,15 @@ def main(arguments: list[str]) -> int:
     return int(any(row.verdict == "missed" for row in rows) and not options.quick)
 
 
-def throughput(folder: Path, options: argparse.Namespace) -> list[Row]:
+def throughput(folder: Path, precision: str, options: argparse.Namespace) -> list[Row]:
     """Answers per second to a crowd, with batching and without, in turn."""
+    if precision == "int8" and (lack := lacks_int8()):
+        return [not_run(f"answers to {options.clients} clients, int8", lack)]
     rounds, seconds = (1, 2.0) if options.quick else (options.rounds, options.seconds)
     crowds: tuple[list[Crowd], list[Crowd]] = ([], [])
     with (
-        _server(folder / "batching", "true", options.precision) as batching,
-        _server(folder / "single", "false", options.precision) as single,
+        _server(folder / f"batching-{precision}", "true", precision) as batching,
+        _server(folder / f"single-{precision}", "false", precision) as single,
     ):
         for server in (batching, single):
             asyncio.run(_press(server.port, options.clients, 2.0))
@@ -86,9 +92,10 @@ def throughput(folder: Path, options: argparse.Namespace) -> list[Row]:
     statuses = sum((crowd.statuses for crowd in crowds[0]), Counter[int]())
     samples = {"batching": [crowd.rate for crowd in crowds[0]], "single": [crowd.rate for crowd in crowds[1]]}
     tokens = median(crowd.tokens / crowd.seconds for crowd in crowds[0])
+    low, high = LENGTHS
     return [
         Row(
-            f"answers to {options.clients} clients, {LENGTHS[0]}-{LENGTHS[1]} residues, against no batching",
+            f"answers to {options.clients} clients, {low}-{high} residues, {precision}, against no batching",
             f"{with_batches:,.0f}/s",
             f"{without:,.0f}/s",
             with_batches / without,
@@ -96,7 +103,12 @@ def throughput(folder: Path, options: argparse.Namespace) -> list[Row]:
             notes=f"{tokens:,.0f} tokens/s with batching; statuses {dict(statuses)}",
             samples=samples,
         ),
-        Row("median wait of these clients", f"{latency:.2f} s", f"{other:.2f} s", other / latency),
+        Row(
+            f"median wait of these clients, {precision}",
+            f"{latency:.2f} s",
+            f"{other:.2f} s",
+            other / latency,
+        ),
     ]
 
 
@@ -107,14 +119,15 @@ def overhead(folder: Path, options: argparse.Namespace) -> Row:
     from chaperonin.data.batching import make_batch
     from chaperonin.inference.load import load
 
-    model = load(device="cpu", precision=options.precision)
+    precision = options.precision[0]
+    model = load(device="cpu", precision=precision)
     sequence = residues(100, random.Random(0))
     batch = make_batch([model.alphabet.encode(sequence)])
     content = json.dumps({"sequences": [sequence]}).encode()
     repeats = 10 if options.quick else 200
     bare: list[float] = []
     asked: list[float] = []
-    with _server(folder / "idle", "true", options.precision) as server, torch.inference_mode():
+    with _server(folder / "idle", "true", precision) as server, torch.inference_mode():
 
         async def measure() -> None:
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
@@ -215,7 +228,12 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--clients", type=int, default=200, help="clients of the crowd")
     parser.add_argument("--rounds", type=int, default=4, help="times that each server is pressed")
     parser.add_argument("--seconds", type=float, default=8.0, help="seconds of each time")
-    parser.add_argument("--precision", default="fp32", help="of the model on both sides: fp32, bf16 or int8")
+    parser.add_argument(
+        "--precision",
+        nargs="+",
+        default=["fp32", "int8"],
+        help="of the model on both sides: fp32, bf16, int8",
+    )
     parser.add_argument("--quick", action="store_true", help="a few seconds, to test the benchmark itself")
     return parser.parse_args(arguments)
 

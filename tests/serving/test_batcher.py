@@ -1,5 +1,6 @@
 """The queue: fair, bounded in tokens, and free of what nobody waits for."""
 
+import asyncio
 from concurrent.futures import Future
 
 import numpy as np
@@ -8,9 +9,13 @@ import pytest
 from chaperonin.serving.batcher import Item, Ticket, TokenQueue, Turn
 from chaperonin.serving.errors import Refusal
 
+LOOP = asyncio.new_event_loop()
+"""Makes the futures that requests wait for; here nobody does."""
+
 
 def ticket(lengths: list[int], client: str = "a", wanted: str = "vectors") -> Ticket:
-    return Ticket([Item(np.zeros(length, np.int64), wanted) for length in lengths], client)  # type: ignore[arg-type]
+    items = [Item(np.zeros(length, np.int64), wanted) for length in lengths]  # type: ignore[arg-type]
+    return Ticket(items, client, LOOP.create_future())
 
 
 def take(queue: TokenQueue, budget: int = 100, most: int = 1000) -> list[Item]:

@@ -1,12 +1,12 @@
 """Work that waits for the model: bounded in tokens, fair between clients, dropped when nobody waits for it any more."""
 
+import asyncio
 import heapq
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, InvalidStateError
-from contextlib import suppress
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Literal
@@ -45,38 +45,32 @@ class Item:
 
 
 class Ticket:
-    """The items of one request. Its future is done when all of them are, or one has failed."""
+    """The items of one request. Its future is done when all of them are, or one has failed; the event loop ends it."""
 
-    def __init__(self, items: Sequence[Item], client: str) -> None:
+    def __init__(self, items: Sequence[Item], client: str, future: "asyncio.Future[None]") -> None:
         self.items = items
         self.client = client
-        self.future: Future[None] = Future()
+        self.future = future
         self.tokens = sum(item.cost for item in items)
         self.waiting_tokens = self.tokens
         """Of items that no batch has taken."""
         self.queued_at = time.monotonic()
         self.started_at: float | None = None
         self._left = len(items)
-        self._finishing = threading.Lock()
         for item in items:
             item.ticket = self
 
     def finish(self, item: Item, result: NDArray[Any]) -> None:
-        """Keep the result of an item; the last one ends the request. Any core may call this."""
+        """Keep the result of an item; the last one ends the request."""
         item.result = result
-        with self._finishing:
-            self._left -= 1
-            last = self._left == 0
-        if last:
-            self._settle(lambda: self.future.set_result(None))
+        self._left -= 1
+        if self._left == 0 and not self.future.done():
+            self.future.set_result(None)
 
     def fail(self, error: BaseException) -> None:
-        """End the request."""
-        self._settle(lambda: self.future.set_exception(error))
-
-    def _settle(self, settle: Callable[[], None]) -> None:
-        with suppress(InvalidStateError):  # the client went away, or waited long enough, at this very moment
-            settle()
+        """End the request, unless its client went away or waited long enough already."""
+        if not self.future.done():
+            self.future.set_exception(error)
 
 
 @dataclass

@@ -33,7 +33,7 @@ class Cores:
 
     def wait_for_one(self) -> None:
         """Until one of them is free."""
-        while len(self._running) == self.count:
+        while len(self._running) > self.count:
             self._running -= wait(self._running, return_when=FIRST_COMPLETED).done
 
     def start(self, work: Callable[[], None]) -> None:

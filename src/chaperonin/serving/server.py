@@ -1,6 +1,7 @@
 """The process: load, listen, answer; on SIGTERM finish what was accepted and end."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -42,6 +43,8 @@ def serve(model: str, settings: ServeSettings, environment: Mapping[str, str]) -
     torch.set_num_threads(1)
     parts = build_parts(settings, models, guard, owner)
     parts.jobs.open()
+    gc.collect()
+    gc.freeze()
     config = uvicorn.Config(
         build_app(parts),
         host=settings.host,

@@ -9,8 +9,10 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 
 from chaperonin.errors import ChaperoninError, MemoryLimitError
 from chaperonin.inference.memory import batch_tokens
@@ -49,6 +51,8 @@ class Worker:
         self._owner = owner
         self._cores = Cores(owner.submit(torch.get_num_threads).result() if _on_cpu(models) else 1)
         self._working: Future[None] | None = None
+        self._loop: asyncio.AbstractEventLoop
+        """Where requests wait; known with the first of them."""
 
     def start(self) -> None:
         """Measure the rate, which also compiles what is compiled on first use, and begin."""
@@ -80,18 +84,18 @@ class Worker:
         Refusal: 429 when the queue is full, 503 when it takes too long. When the caller is cancelled, because its
         client has gone, what no batch has taken yet is dropped.
         """
-        ticket = Ticket(items, client)
+        self._loop = loop = asyncio.get_running_loop()
+        ticket = Ticket(items, client, loop.create_future())
         limits = self.settings.limits
         if not items:
             return ticket
         self.queue.put(ticket, self.rate)
-        loop = asyncio.get_running_loop()
         timers = [
             loop.call_later(limits.queue_seconds, self._expire, ticket, True),
             loop.call_later(limits.compute_seconds, self._expire, ticket, False),
         ]
         try:
-            await asyncio.wrap_future(ticket.future)
+            await ticket.future
         finally:
             for timer in timers:
                 timer.cancel()
@@ -155,8 +159,8 @@ class Worker:
         tokens = sum(item.cost for item in items)
         self.rate += 0.2 * (at_once * tokens / seconds - self.rate)
         self.metrics.batch(len(items), tokens, seconds)
-        for item, result in zip(items, results, strict=True):
-            item.ticket.finish(item, result)
+        # Once for all of them: each call wakes the event loop, which takes the interpreter from who computes.
+        self._loop.call_soon_threadsafe(_hand_out, items, results)
 
     def _recover(self, items: list[Item], error: Exception) -> None:
         """Half of the items at a time, so that memory suffices and one bad item fails alone."""
@@ -172,7 +176,12 @@ class Worker:
                 torch.cuda.empty_cache()
         elif not isinstance(error, Refusal | ChaperoninError):
             log.error("a pass over %d tokens failed", item.cost, exc_info=error)
-        item.ticket.fail(error)
+        self._loop.call_soon_threadsafe(item.ticket.fail, error)
+
+
+def _hand_out(items: Sequence[Item], results: Sequence[NDArray[Any]]) -> None:
+    for item, result in zip(items, results, strict=True):
+        item.ticket.finish(item, result)
 
 
 def _on_cpu(models: Models) -> bool:
