@@ -15,47 +15,13 @@ RESIDUES = "ARNDCQEGHILKMFPSTWYV"
 """One-letter codes in AlphaFold's order (alphabetical by three-letter code)."""
 UNKNOWN, GAP, MASKED = 20, 21, 22
 """Indices of X, of a gap and of a position of an alignment that is hidden from the model."""
+# fmt: off
 ATOM_TYPES = (
-    # fmt: off
-    "N",
-    "CA",
-    "C",
-    "CB",
-    "O",
-    "CG",
-    "CG1",
-    "CG2",
-    "OG",
-    "OG1",
-    "SG",
-    "CD",
-    "CD1",
-    "CD2",
-    "ND1",
-    "ND2",
-    "OD1",
-    "OD2",
-    "SD",
-    "CE",
-    "CE1",
-    "CE2",
-    "CE3",
-    "NE",
-    "NE1",
-    "NE2",
-    "OE1",
-    "OE2",
-    "CH2",
-    "NH1",
-    "NH2",
-    "OH",
-    "CZ",
-    "CZ2",
-    "CZ3",
-    "NZ",
-    "OXT",
-    # fmt: on
+    "N", "CA", "C", "CB", "O", "CG", "CG1", "CG2", "OG", "OG1", "SG", "CD", "CD1", "CD2", "ND1", "ND2", "OD1", "OD2",
+    "SD", "CE", "CE1", "CE2", "CE3", "NE", "NE1", "NE2", "OE1", "OE2", "CH2", "NH1", "NH2", "OH", "CZ", "CZ2", "CZ3",
+    "NZ", "OXT",
 )
+# fmt: on
 """The 37 heavy atoms that any residue has, in the order of `[residues, 37, 3]` coordinates."""
 ATOM37 = {name: number for number, name in enumerate(ATOM_TYPES)}
 GROUPS = ("backbone", "pre-omega", "phi", "psi", "chi1", "chi2", "chi3", "chi4")
