@@ -12,7 +12,14 @@ import torch
 from torch import Tensor
 
 from chaperonin.errors import UnavailableError
-from chaperonin.kernels import attention, linear, registry
+from chaperonin.kernels import (
+    attention,
+    gated_attention,
+    linear,
+    outer_product_mean,
+    registry,
+    triangle_multiplication,
+)
 from chaperonin.kernels.host_memory import resident_bytes, return_free_memory
 from chaperonin.kernels.linear import int8, int8_frozen, onednn
 from chaperonin.kernels.registry import OPERATIONS, Body, Operation
@@ -67,6 +74,57 @@ def linear_cases(body: Body, device: torch.device, dtype: torch.dtype) -> Iterat
             yield (x, prepared, *options), (x, right.to(dtype), *options)
 
 
+def gated_attention_cases(body: Body, device: torch.device, dtype: torch.dtype) -> Iterator[Case]:
+    for rows, length in ((1, 1), (3, 7), (5, 33), (2, 130)):
+        for heads, head_dim in ((1, 8), (4, 16), (8, 32)):
+            channels = 4 * heads * head_dim
+            projected = random_tensor(rows, length, channels, device=device, dtype=dtype)
+            gate_bias = random_tensor(heads, head_dim, device=device, dtype=dtype)
+            bias = random_tensor(heads, length, length, device=device, dtype=dtype)
+            everything = torch.ones(rows, length, device=device, dtype=dtype)
+            some = everything.clone()
+            some[0], some[-1, 1:] = 0, 0  # no key at all; one key
+            for mask in (everything, some):
+                for pair_bias in (None, bias):
+                    # Without gradient a body may overwrite its input.
+                    yield (
+                        (projected.clone(), mask, pair_bias, gate_bias),
+                        (projected.clone(), mask, pair_bias, gate_bias),
+                    )
+
+
+def triangle_multiplication_cases(body: Body, device: torch.device, dtype: torch.dtype) -> Iterator[Case]:
+    for length in (1, 7, 33):
+        for channels in (8, 24):
+            projected = random_tensor(length, length, 2 * channels, device=device, dtype=dtype)
+            gate = random_tensor(length, length, 2 * channels + 1, device=device, dtype=dtype)[..., 1:]
+            mask = (random_tensor(length, length, device=device, dtype=dtype) > -1).to(dtype)
+            for outgoing in (True, False):
+                arguments = (projected, gate.contiguous(), mask, outgoing)
+                yield arguments, arguments
+
+
+def outer_product_mean_cases(body: Body, device: torch.device, dtype: torch.dtype) -> Iterator[Case]:
+    for sequences, length, channels, width in (
+        (1, 5, 8, 16),
+        (3, 33, 8, 16),
+        (70, 21, 8, 16),
+        (2, 1, 32, 128),
+    ):
+        mask = torch.ones(sequences, length, device=device, dtype=dtype)
+        mask[-1, 1::2] = (
+            0 if sequences > 1 else 1
+        )  # every pair is seen once: the bias over next to nothing is huge
+        left = random_tensor(sequences, length, channels, device=device, dtype=dtype) * mask[..., None]
+        right = (
+            random_tensor(sequences, length, channels + 1, device=device, dtype=dtype)[..., 1:]
+            * mask[..., None]
+        )
+        out = random_tensor(width, channels * channels, device=device, dtype=dtype) / channels
+        arguments = (left, right, mask, out, random_tensor(width, device=device, dtype=dtype))
+        yield arguments, arguments
+
+
 def plain(weight: Tensor) -> Tensor:
     return weight
 
@@ -79,6 +137,9 @@ PREPARE: dict[str, Callable[[Tensor], Any]] = {
 CASES: dict[str, Callable[[Body, torch.device, torch.dtype], Iterator[Case]]] = {
     "attention": attention_cases,
     "linear": linear_cases,
+    "gated_attention": gated_attention_cases,
+    "triangle_multiplication": triangle_multiplication_cases,
+    "outer_product_mean": outer_product_mean_cases,
 }
 
 
@@ -133,8 +194,12 @@ def test_gradients_equal_the_reference_or_are_refused(
         result = body.run(*ours)
         expected = operation.bodies["reference"].run(*theirs)
         direction = torch.randn_like(expected)
-        own = torch.autograd.grad(result, [ours[number] for number in asked], direction)
-        right = torch.autograd.grad(expected, [theirs[number] for number in asked], direction)
+        own = torch.autograd.grad(
+            result, [ours[number] for number in asked], direction, materialize_grads=True
+        )
+        right = torch.autograd.grad(
+            expected, [theirs[number] for number in asked], direction, materialize_grads=True
+        )
         if body.name in HALF:  # what cancels in one gradient was rounded at the size of the others
             own, right = [join(own)], [join(right)]
         for gradient, wanted in zip(own, right, strict=True):
@@ -164,7 +229,8 @@ def test_the_reference_takes_what_every_other_body_takes_and_comes_last(operatio
 
 def test_every_operation_has_cases() -> None:
     assert set(CASES) == set(OPERATIONS)
-    assert attention.operation.name in OPERATIONS and linear.operation.name in OPERATIONS
+    found = (attention, linear, gated_attention, triangle_multiplication, outer_product_mean)
+    assert {module.operation.name for module in found} == set(OPERATIONS)
 
 
 def require(device: torch.device) -> None:

@@ -36,7 +36,7 @@ _MEMORIES = 2
 _JUDGING_BYTES = 50_000_000
 """Libraries of the baselines, the figures and the report."""
 
-_COMPILED_BYTES = 60_000_000
+_COMPILED_BYTES = 80_000_000
 """Products in bf16 that a CPU compiles for the lengths that come after the probe."""
 
 

@@ -106,14 +106,14 @@ class Table:
         unknown += sorted(set(ours) - wanted)
         if unknown:
             raise WeightsError(
-                f"{len(unknown)} tensors fit nothing in the model: {_some(unknown)}",
+                f"{len(unknown)} tensors fit nothing in the model: {some_names(unknown)}",
                 where=where,
                 advice="The checkpoint is of another architecture, or config.json does not belong to it.",
             )
         missing = sorted(name for name in wanted - set(ours) if not name.startswith(self.optional))
         if missing:
             raise WeightsError(
-                f"{len(missing)} tensors are missing: {_some(missing)}",
+                f"{len(missing)} tensors are missing: {some_names(missing)}",
                 where=where,
                 advice="Fetch the checkpoint again, or check that config.json belongs to it.",
             )
@@ -148,6 +148,7 @@ def _place(
         raise WeightsError(f"{name} says something else than another tensor for {target}", where=where)
 
 
-def _some(names: Sequence[str]) -> str:
+def some_names(names: Sequence[str]) -> str:
+    """The first five."""
     shown = ", ".join(names[:5])
     return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
