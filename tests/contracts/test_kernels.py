@@ -95,12 +95,16 @@ def gated_attention_cases(body: Body, device: torch.device, dtype: torch.dtype) 
 
 def triangle_multiplication_cases(body: Body, device: torch.device, dtype: torch.dtype) -> Iterator[Case]:
     for length in (1, 7, 33):
-        for channels in (8, 24):
-            projected = random_tensor(length, length, 2 * channels, device=device, dtype=dtype)
-            gate = random_tensor(length, length, 2 * channels + 1, device=device, dtype=dtype)[..., 1:]
+        for width, channels in ((8, 8), (16, 24)):
+            pair = random_tensor(length, length, width, device=device, dtype=dtype)
             mask = (random_tensor(length, length, device=device, dtype=dtype) > -1).to(dtype)
+            norm = [random_tensor(width + number, device=device, dtype=dtype)[number:] for number in (0, 1)]
+            layers = [
+                random_tensor(2 * channels, *rest, device=device, dtype=dtype) / width**0.5
+                for rest in ((width,), (), (width,), ())
+            ]
             for outgoing in (True, False):
-                arguments = (projected, gate.contiguous(), mask, outgoing)
+                arguments = (pair, mask, *norm, *layers, outgoing)
                 yield arguments, arguments
 
 

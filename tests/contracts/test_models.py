@@ -9,6 +9,7 @@ from torch import nn
 
 from chaperonin.kernels.segments import Segments
 from chaperonin.models import MODELS, layout_of
+from chaperonin.models.alphafold.config import AlphaFoldConfig
 from chaperonin.models.esm import ESMConfig
 from chaperonin.weights.pretrained import Layout, load_folder, save_folder
 
@@ -18,13 +19,33 @@ SMALL: dict[str, list[Any]] = {
         ESMConfig(width=32, depth=2, heads=4, inner_width=64),
         ESMConfig(width=32, depth=2, heads=4, inner_width=48, positions="learned", norm_embedding=True),
     ],
-}
+    "alphafold": [
+        AlphaFoldConfig(
+            aligned_error=True, msa_width=16, extra_msa_width=8, pair_width=12, single_width=10, template_width=8,
+            blocks=2, extra_msa_blocks=1, template_blocks=1, outer_product_width=4,
+        ),
+        AlphaFoldConfig(
+            templates=False, msa_width=16, extra_msa_width=8, pair_width=12, single_width=10, blocks=1,
+            extra_msa_blocks=1, outer_product_width=4,
+        ),
+    ],
+}  # fmt: skip
 CASES = [(name, config) for name in MODELS for config in SMALL[name]]
+STREAMS = [case for case in CASES if case[0] == "esm"]
+"""Models that read a stream of tokens."""
 
 
 @pytest.fixture(params=CASES, ids=lambda case: case[0])
 def case(request: pytest.FixtureRequest) -> tuple[Layout, nn.Module]:
-    name, config = request.param
+    return built(*request.param)
+
+
+@pytest.fixture(params=STREAMS, ids=lambda case: case[0])
+def stream_case(request: pytest.FixtureRequest) -> tuple[Layout, nn.Module]:
+    return built(*request.param)
+
+
+def built(name: str, config: Any) -> tuple[Layout, nn.Module]:
     layout = layout_of(name)
     model = layout.build(config)
     generator = torch.Generator().manual_seed(0)
@@ -40,8 +61,8 @@ def tokens(*lengths: int) -> tuple[torch.Tensor, Segments]:
     return torch.cat(parts), Segments(lengths)
 
 
-def test_neighbours_in_the_stream_change_nothing(case: tuple[Layout, nn.Module]) -> None:
-    _, model = case
+def test_neighbours_in_the_stream_change_nothing(stream_case: tuple[Layout, nn.Module]) -> None:
+    _, model = stream_case
     stream, segments = tokens(7, 30, 12)
     together = model(stream, segments)
     for start, length in zip(segments.starts, segments.lengths, strict=True):
@@ -54,9 +75,17 @@ def test_saved_and_loaded_is_the_same_model(case: tuple[Layout, nn.Module], tmp_
     layout, model = case
     save_folder(layout, model, tmp_path)
     again = load_folder(layout, tmp_path)
-    assert again.config == model.config
+    assert again.config == model.config and not again.training
+    parameters = dict(again.named_parameters())
+    assert parameters.keys() == dict(model.named_parameters()).keys()
+    assert all(torch.equal(parameters[name], own) for name, own in model.named_parameters())
+
+
+def test_a_loaded_model_computes_the_same(stream_case: tuple[Layout, nn.Module], tmp_path: Path) -> None:
+    layout, model = stream_case
+    save_folder(layout, model, tmp_path)
     stream, segments = tokens(9, 5)
-    assert torch.equal(again(stream, segments), model(stream, segments))
+    assert torch.equal(load_folder(layout, tmp_path)(stream, segments), model(stream, segments))
 
 
 def test_every_table_reads_what_it_writes(case: tuple[Layout, nn.Module]) -> None:

@@ -44,14 +44,16 @@ def pull(
     folder: Path | None = None,
     offline: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Fetch a model from the hub and check every byte; an interrupted pull goes on where it stopped.
+    """Fetch a model and check every byte; an interrupted pull goes on where it stopped.
 
-    Prints the folder. HF_ENDPOINT chooses a mirror, HF_TOKEN opens private models, HF_HOME moves the cache.
+    Prints the folder. HF_ENDPOINT chooses a mirror of the hub (ALPHAFOLD_ENDPOINT one of AlphaFold's server), HF_TOKEN
+    opens private models, HF_HOME moves the cache.
 
     Parameters
     ----------
     name
         OWNER/MODEL, for example facebook/esm2_t33_650M_UR50D; `chaperonin weights list` shows the known ones.
+        alphafold2 means all its models for single chains, alphafold2/model_1_ptm one of them.
     revision
         Branch, tag or commit. Known models are pinned to a commit without it.
     folder
@@ -60,9 +62,11 @@ def pull(
         Ask nobody: print the folder of what is already here.
     """
     from chaperonin.weights import hub
-    from chaperonin.weights.catalog import PUBLISHED
+    from chaperonin.weights.catalog import ALPHAFOLD, PUBLISHED
 
     _quiet_requests()
+    if name.partition("/")[0] == ALPHAFOLD.name:
+        return _pull_alphafold(name, revision, folder, offline)
     known = PUBLISHED.get(name)
     if known is not None and hub.local_folder(name, revision) is None and not offline:
         logging.getLogger(__name__).info("%s: %s, licence %s", name, _bytes(known.size_bytes), known.licence)
@@ -101,36 +105,63 @@ def verify(name_or_folder: str, /) -> int:
 
 
 @app.command
-def convert(source: Path, out: Path, /, *, contact_regression: Path | None = None) -> int:
-    """Turn a pickled checkpoint into a folder that this program and transformers open. Nothing in it is run.
+def convert(
+    source: Path, out: Path, /, *, contact_regression: Path | None = None, preset: str | None = None
+) -> int:
+    """Turn a published checkpoint into a folder that this program opens, without running anything in it.
+
+    A folder of AlphaFold 2 goes back to a file: NAME.npz as DeepMind publishes it, NAME.pt as OpenFold does.
 
     Parameters
     ----------
     source
-        A .pt file of fair-esm (ESM-1b, ESM-1v, ESM-2), or a folder with config.json and pytorch_model.bin.
+        A .pt file of fair-esm (ESM-1b, ESM-1v, ESM-2), or a folder with config.json and pytorch_model.bin. AlphaFold 2:
+        params_model_*.npz, a .pt file of OpenFold, a .pdparams file of HelixFold, or a folder of this program.
     out
-        The new folder.
+        The new folder or file.
     contact_regression
-        The NAME-contact-regression.pt of the model; found by itself beside the .pt file.
+        The NAME-contact-regression.pt of an ESM; found by itself beside the .pt file.
+    preset
+        Which model of AlphaFold 2 it is, model_1 to model_5 or model_1_ptm to model_5_ptm, where its name does not say.
     """
     from chaperonin.models import layout_of
+    from chaperonin.models.alphafold import checkpoints
     from chaperonin.models.esm.fair_esm import ORIGIN
     from chaperonin.weights.convert import convert as write_folder
 
-    print(write_folder(layout_of, ORIGIN, source, out, contact_regression))
+    if checkpoints.knows(source):
+        print(checkpoints.convert(source, out, preset))
+    else:
+        print(write_folder(layout_of, ORIGIN, source, out, contact_regression))
+    return 0
+
+
+def _pull_alphafold(name: str, revision: str | None, folder: Path | None, offline: bool) -> int:
+    from chaperonin.errors import UsageError
+    from chaperonin.models.alphafold import archive
+    from chaperonin.weights.catalog import ALPHAFOLD
+
+    if revision is not None:
+        raise UsageError(f"{name} has one version, {ALPHAFOLD.version}", advice="Leave --revision out.")
+    if not offline:
+        logging.getLogger(__name__).info("%s: %s, licence %s", name, ALPHAFOLD.url, ALPHAFOLD.licence)
+    with _progress() as progress:
+        for place in archive.pull(name, folder=folder, offline=offline, progress=progress):
+            print(place)
     return 0
 
 
 def _rows() -> Iterator[tuple[str, ...]]:
     """One row per model: bundled, in the cache, known but not here."""
     from chaperonin.weights import hub
-    from chaperonin.weights.catalog import PUBLISHED
+    from chaperonin.weights.catalog import ALPHAFOLD, PUBLISHED
 
     for model in hub.bundled():
         yield (f"chaperonin/{model}", "bundled", *_measures(hub.BUNDLED / model), "", "Apache-2.0")
     for model in hub.bundled_adapters():
         own = sum(path.stat().st_size for path in (hub.BUNDLED / model).glob("*.safetensors"))
         yield (f"chaperonin/{model}", "bundled", "adapter", _bytes(own), "", "Apache-2.0")
+    alphafold = {f"{ALPHAFOLD.name}/{model}": number for model, number in ALPHAFOLD.parameters.items()}
     here = set()
     for cached in hub.cached():
         if _is_known_type(cached.folder):
@@ -139,8 +170,10 @@ def _rows() -> Iterator[tuple[str, ...]]:
             count, size = _measures(cached.folder)
             if known is not None and count != _DAMAGED:
                 count = _count(known.parameters)  # the file may hold tables that the model does not use
-            licence = known.licence if known is not None else ""
-            yield (cached.name, "cache", count, size, cached.commit[:12], licence)
+            licence, pin = (known.licence if known is not None else ""), cached.commit[:12]
+            if cached.name in alphafold:
+                licence, pin = ALPHAFOLD.licence, ALPHAFOLD.pin
+            yield (cached.name, "cache", count, size, pin, licence)
     for known in PUBLISHED.values():
         if known.name not in here:
             yield (
@@ -151,6 +184,9 @@ def _rows() -> Iterator[tuple[str, ...]]:
                 known.commit[:12],
                 known.licence,
             )
+    for name, number in alphafold.items():
+        if name not in here:
+            yield (name, "", _count(number), _bytes(4 * number), ALPHAFOLD.pin, ALPHAFOLD.licence)
 
 
 def _measures(folder: Path) -> tuple[str, str]:

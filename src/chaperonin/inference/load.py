@@ -59,6 +59,11 @@ def load(name: str = BUNDLED, *, precision: Precision = "auto", device: str = "a
         folder = resolve(name)
         layout = layout_of(read_config(folder).get("model_type"), where=str(folder))
         model = load_folder(layout, folder)
+        if not isinstance(model, ESM):
+            raise UsageError(
+                f"{name} is no language model",
+                advice="Structures come from `chaperonin fold`, not from this verb.",
+            )
     else:
         folder, model = trained.folder, trained.backbone()
     parameters = sum(parameter.numel() for parameter in model.parameters())

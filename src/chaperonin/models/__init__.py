@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 MODELS = {
     "esm": "chaperonin.models.esm.weights",
+    "alphafold": "chaperonin.models.alphafold.layout",
 }
 """`model_type` of `config.json` → module that holds its `LAYOUT`. One line per model."""
 

@@ -12,6 +12,8 @@ PAUSES_SECONDS: tuple[float, ...] = (1, 2, 4, 8)
 
 _LONGEST_PAUSE_SECONDS = 60.0
 _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
+_HUB = "the hub"
+_ELSEWHERE = "Check the network and the address, and run the same command again: it goes on where it stopped."
 _OFFLINE_ADVICE = "Or copy the model's folder from a machine that has it and give its path"
 
 
@@ -43,21 +45,25 @@ class Patience:
         time.sleep(min(float(asked), _LONGEST_PAUSE_SECONDS) if asked.isdigit() else pause)
 
 
-def explain(failure: Exception, what: str, where: str) -> WeightsError:
+def explain(failure: Exception, what: str, where: str, server: str = _HUB) -> WeightsError:
     """The failure of a request for `what`, in words a user can act on."""
     response = _response(failure)
     if response is None:
         return WeightsError(
-            f"no answer from the hub for {what} ({str(failure) or type(failure).__name__})",
+            f"no answer from {server} for {what} ({str(failure) or type(failure).__name__})",
             where=where,
-            advice=f"Check the network and HF_ENDPOINT (HF_HUB_OFFLINE=1 asks nobody). {_OFFLINE_ADVICE}.",
+            advice=(
+                f"Check the network and HF_ENDPOINT (HF_HUB_OFFLINE=1 asks nobody). {_OFFLINE_ADVICE}."
+                if server == _HUB
+                else _ELSEWHERE
+            ),
         )
     reasons = {
-        401: ("not known to the hub, or private", "Check the spelling; for a private model set HF_TOKEN."),
+        401: (f"not known to {server}, or private", "Check the spelling; for a private model set HF_TOKEN."),
         403: ("not open to you", "Accept its terms on its page, then set HF_TOKEN or run `hf auth login`."),
-        404: ("not on the hub", "Check the spelling of the name and of the revision."),
+        404: (f"not on {server}", "Check the spelling of the name and of the revision."),
         416: (
-            "shorter than the hub announces",
+            f"shorter than {server} announces",
             "The server contradicts itself; try another mirror (HF_ENDPOINT).",
         ),
         429: (
@@ -66,10 +72,12 @@ def explain(failure: Exception, what: str, where: str) -> WeightsError:
         ),
     }
     later = (
-        "not to be had now: the hub is in trouble",
+        f"not to be had now: {server} is in trouble",
         "Run the same command later: it goes on where it stopped.",
     )
     reason, advice = reasons.get(response.status_code, later)
+    if server != _HUB:
+        advice = _ELSEWHERE
     return WeightsError(f"{what} is {reason} (HTTP {response.status_code})", where=where, advice=advice)
 
 

@@ -1,5 +1,6 @@
 """The published checkpoints known by name: which commit is meant, how large it is, who may use it."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -71,3 +72,47 @@ _ALL = (
 
 PUBLISHED: dict[str, Published] = {model.name: model for model in _ALL}
 """Name on the hub → what is known of it."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """Several models in one file of a server of their publisher."""
+
+    name: str
+    """The owner's part of the names of its models: `name/model`."""
+    version: str
+    file: str
+    endpoint: str
+    mirror_variable: str
+    """Environment variable that names another server, as HF_ENDPOINT does for the hub."""
+    licence: str
+    parameters: Mapping[str, int]
+    """Model → trained numbers, of four bytes each."""
+    sha256: str = ""
+    """What the file must hash to; empty while nobody has written it down here."""
+
+    @property
+    def url(self) -> str:
+        """Where the file is asked for."""
+        return f"{os.environ.get(self.mirror_variable) or self.endpoint}/{self.file}"
+
+    @property
+    def pin(self) -> str:
+        """What fixes its content, for the listing."""
+        return self.sha256[:12] or f"{self.version}, not pinned"
+
+
+ALPHAFOLD = Archive(
+    name="alphafold2",
+    version="2022-12-06",
+    file="alphafold_params_2022-12-06.tar",
+    endpoint="https://storage.googleapis.com/alphafold",
+    mirror_variable="ALPHAFOLD_ENDPOINT",
+    licence="CC BY 4.0",
+    parameters={
+        f"model_{number}{ending}": (93_229_082 if number <= 2 else 92_899_674) + (8_256 if ending else 0)
+        for ending in ("", "_ptm")
+        for number in range(1, 6)
+    },
+)
+"""The parameters of AlphaFold 2; the models for complexes in the same file are left out."""

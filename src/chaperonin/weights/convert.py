@@ -14,7 +14,8 @@ import shutil
 import struct
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,29 +86,40 @@ def convert(
     `source` is a `.pt` file of the origin (its contact regression is found beside it, or given), or a folder
     with `config.json` and `pytorch_model.bin`, whole or in shards. Every number keeps its bits and its type.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise WeightsError("the output is not an empty folder", where=str(out), advice="Choose a new one.")
     if source.name in (_BIN, _BIN_INDEX):
         source = source.parent
-    partial = out.with_name(f".{out.name}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
+    with new_folder(out) as partial:
         if source.is_dir():
             files = _convert_folder(layout_of, source, partial)
         else:
             files = _convert_file(
                 layout_of(origin.model_type, str(source)), origin, source, partial, regression
             )
-        signature = ", ".join(f"{path.name} sha256:{sha256_of(path)}" for path in files)
-        Manifest(signature, "", record_files(partial, sorted(p.name for p in partial.iterdir()))).write(
-            partial
-        )
+        record(partial, ", ".join(f"{path.name} sha256:{sha256_of(path)}" for path in files))
+    return out
+
+
+@contextmanager
+def new_folder(out: Path, partial: Path | None = None) -> Iterator[Path]:
+    """A folder to write to, which is called `out` when the block ends well and is gone when it does not."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise WeightsError("the output is not an empty folder", where=str(out), advice="Choose a new one.")
+    partial = partial or out.with_name(f".{out.name}.part")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        yield partial
+        out.parent.mkdir(parents=True, exist_ok=True)
         os.replace(partial, out)
     except OSError as error:
         raise cannot_write(error, out) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return out
+
+
+def record(folder: Path, source: str, version: str = "") -> None:
+    """Write down what the files of a new folder are and what they were made from."""
+    files = record_files(folder, sorted(path.name for path in folder.iterdir()))
+    Manifest(source, version, files).write(folder)
 
 
 def _convert_file(
@@ -148,7 +160,13 @@ def _convert_folder(layout_of: LayoutOf, source: Path, folder: Path) -> list[Pat
 def read_checkpoint(path: Path) -> Checkpoint:
     """Tensors and arguments of a pickle; WeightsError for one that is damaged or wants to run code."""
     content = _unpickle(path)
-    tensors = content.get("model", content.get("state_dict", content))
+    averaged = content.get("ema")
+    if (
+        isinstance(averaged, Mapping) and "params" in averaged
+    ):  # OpenFold's training: what it means to publish
+        tensors = averaged["params"]
+    else:
+        tensors = content.get("model", content.get("state_dict", content))
     if not isinstance(tensors, Mapping):
         raise WeightsError(
             "there is no dictionary of tensors in the file", where=str(path), advice=_FETCH_AGAIN

@@ -1,5 +1,6 @@
 """One file from a server that may stop, lie or send something else, checked before it gets its name."""
 
+import base64
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,9 +8,11 @@ from pathlib import Path
 
 from chaperonin.errors import WeightsError
 from chaperonin.weights.asking import Patience, cannot_write, explain
-from chaperonin.weights.manifest import git_sha1_of, sha256_of
+from chaperonin.weights.manifest import git_sha1_of, md5_of, sha256_of
 
 _SHA256_DIGITS = 64
+_ALGORITHMS = {_SHA256_DIGITS: sha256_of, 40: git_sha1_of, 32: md5_of}
+"""Digits of a digest → what makes it."""
 
 Progress = Callable[[str, int, int], None]
 """Called with the file's name, the bytes that are here and the bytes there will be."""
@@ -17,13 +20,15 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file as the hub describes it."""
+    """A file as its server describes it."""
 
     name: str
     size: int
     digest: str
-    """SHA-256 of a large file, git's SHA-1 of a small one: also its name in the cache."""
+    """SHA-256 of a large file, git's SHA-1 of a small one: also its name in the cache. Elsewhere MD5, or nothing."""
     url: str
+    server: str = "the hub"
+    """What to call it; the token is for the hub alone."""
 
     @property
     def has_sha256(self) -> bool:
@@ -31,8 +36,8 @@ class RemoteFile:
         return len(self.digest) == _SHA256_DIGITS
 
     def digest_of(self, path: Path) -> str:
-        """What the file at this path hashes to, by the same algorithm."""
-        return (sha256_of if self.has_sha256 else git_sha1_of)(path)
+        """What the file at this path hashes to, by the same algorithm; nothing where none is known."""
+        return _ALGORITHMS[len(self.digest)](path) if self.digest else ""
 
     def is_at(self, path: Path) -> bool:
         """Whether the file at this path has these bytes."""
@@ -63,7 +68,7 @@ def download(file: RemoteFile, target: Path, progress: Progress | None = None) -
         if found != file.digest:
             partial.unlink()
             raise WeightsError(
-                f"{file.name} hashes to {found}, the hub announces {file.digest}",
+                f"{file.name} hashes to {found}, {file.server} announces {file.digest}",
                 where=file.url,
                 advice="It is not the published file and was deleted. Try again, or by another network.",
             )
@@ -110,7 +115,8 @@ def _wait(patience: Patience, failure: Exception, file: RemoteFile, here: int) -
             advice="Run the same command again: it goes on from there.",
         ) from error
     except (HTTPError, ConnectionError) as error:
-        raise explain(error, f"{file.name} ({here:,} of {file.size:,} bytes are here)", file.url) from error
+        what = f"{file.name} ({here:,} of {file.size:,} bytes are here)"
+        raise explain(error, what, file.url, file.server) from error
 
 
 def _append(file: RemoteFile, partial: Path, progress: Progress | None) -> None:
@@ -119,7 +125,8 @@ def _append(file: RemoteFile, partial: Path, progress: Progress | None) -> None:
     from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
     here = partial.stat().st_size
-    headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
+    token = None if file.server == RemoteFile.server else False
+    headers = {**build_hf_headers(token=token), "Accept-Encoding": "identity"}
     if here:
         headers["Range"] = f"bytes={here}-"
     with get_session().stream(
@@ -135,10 +142,48 @@ def _append(file: RemoteFile, partial: Path, progress: Progress | None) -> None:
                 here += len(chunk)
                 if here > file.size:
                     raise WeightsError(
-                        f"{file.name} goes on after the {file.size:,} bytes the hub announces",
+                        f"{file.name} goes on after the {file.size:,} bytes {file.server} announces",
                         where=file.url,
                         advice="The server contradicts itself; try another mirror (HF_ENDPOINT).",
                     )
                 out.write(chunk)
                 if progress is not None:
                     progress(file.name, here, file.size)
+
+
+def ask_about(name: str, url: str, server: str, sha256: str = "") -> RemoteFile:
+    """A file of a plain server, which tells its size and, if it is Google's storage, its MD5."""
+    from huggingface_hub import constants, get_session
+    from huggingface_hub.errors import HTTPError
+    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
+
+    headers = {**build_hf_headers(token=False), "Accept-Encoding": "identity"}
+    patience = Patience()
+    while True:
+        try:
+            answer = get_session().head(url, headers=headers, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+            hf_raise_for_status(answer)
+            break
+        except (HTTPError, ConnectionError) as error:
+            try:
+                if getattr(error, "response", None) is None:
+                    raise
+                patience.wait(error)
+            except (HTTPError, ConnectionError) as final:
+                raise explain(final, name, url, server) from final
+    size = answer.headers.get("Content-Length", "")
+    if not size.isdigit():
+        raise WeightsError(f"{server} does not say how large {name} is", where=url, advice="Try a mirror.")
+    return RemoteFile(
+        name, int(size), sha256 or _announced_md5(answer.headers.get("x-goog-hash", "")), url, server
+    )
+
+
+def _announced_md5(header: str) -> str:
+    """`crc32c=…, md5=…` in base 64 → hexadecimal digits, or nothing."""
+    encoded = dict(part.strip().partition("=")[::2] for part in header.split(",")).get("md5", "")
+    try:
+        digest = base64.b64decode(encoded, validate=True).hex()
+    except ValueError:
+        return ""
+    return digest if len(digest) == 32 else ""

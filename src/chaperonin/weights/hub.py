@@ -13,7 +13,7 @@ from pathlib import Path
 
 from chaperonin.errors import WeightsError
 from chaperonin.weights import asking
-from chaperonin.weights.catalog import PUBLISHED
+from chaperonin.weights.catalog import ALPHAFOLD, PUBLISHED
 from chaperonin.weights.download import Progress
 from chaperonin.weights.listing import COMMIT, CONFIG, INDEX, SINGLE, ask
 from chaperonin.weights.manifest import read_manifest
@@ -55,7 +55,8 @@ def resolve(name_or_folder: str | Path) -> Path:
                 advice=f"Run `chaperonin weights pull {name}` once, or give the path of its folder.",
             )
         return here
-    known = [f"{_BUNDLED_OWNER}/{model}" for model in (*bundled(), *bundled_adapters())] + list(PUBLISHED)
+    known = [f"{_BUNDLED_OWNER}/{model}" for model in (*bundled(), *bundled_adapters())]
+    known += [*PUBLISHED, *(f"{ALPHAFOLD.name}/{model}" for model in ALPHAFOLD.parameters)]
     close = [known_name for known_name in known if known_name.endswith(f"/{name}")]
     close = close or get_close_matches(name, known, n=3) or known[:1]
     raise WeightsError(
@@ -119,8 +120,13 @@ def pull(
         return BUNDLED / name.partition("/")[2]
     if folder is None and (revision is None or COMMIT.fullmatch(revision)):
         here = local_folder(name, revision)
-        if here is not None and _is_recorded(here):
+        if here is not None and is_recorded(here):
             return here
+    if name.startswith(f"{ALPHAFOLD.name}/"):
+        raise WeightsError(
+            f"{name} is not on the hub",
+            advice=f"Run `chaperonin weights pull {name}`: it asks its publisher.",
+        )
     if offline or constants.HF_HUB_OFFLINE:
         return _without_network(name, revision)
     wanted = revision or _usual_commit(_checked(name)) or "main"
@@ -165,7 +171,7 @@ def _is_complete(folder: Path) -> bool:
     return all((folder / shard).is_file() for shard in shards)
 
 
-def _is_recorded(folder: Path) -> bool:
+def is_recorded(folder: Path) -> bool:
     """Whether a pull has checked this folder and its files still have their sizes."""
     manifest = read_manifest(folder)
     return manifest is not None and not any(manifest.problems(folder, sizes_only=True))

@@ -86,6 +86,11 @@ def git_sha1_of(path: Path) -> str:
     return _digest(path, hashlib.sha1(header, usedforsecurity=False))
 
 
+def md5_of(path: Path) -> str:
+    """MD5 of a file's bytes: against accidents only."""
+    return _digest(path, hashlib.md5(usedforsecurity=False))
+
+
 def _digest(path: Path, digest: "hashlib._Hash") -> str:
     with path.open("rb") as opened:
         while block := opened.read(_BLOCK_BYTES):

@@ -65,6 +65,10 @@ class Piece:
         """Whether theirs holds all layers."""
         return "{}" in self.ours and "{}" not in self.theirs
 
+    def names(self, layers: int) -> list[str]:
+        """Theirs, of so many layers of ours."""
+        return [self.theirs] if self.stacked else [self.theirs.format(layer) for layer in range(layers)]
+
     def of(self, ours: Tensor) -> Tensor:
         """Theirs, cut from ours."""
         size = len(ours) // self.parts if self.parts > 1 else len(ours)
@@ -84,21 +88,17 @@ class PieceTable:
 
         WeightsError names what no piece knows, what is missing, and what has another shape.
         """
+        needed = [(piece, layers, piece.names(len(layers))) for piece, layers in self._needed(wanted)]
+        known = {name for _, _, names in needed for name in names}
+        _require_all(sorted(set(theirs) - known), sorted(known - set(theirs)), where)
         parts: dict[str, dict[int, Tensor]] = {}
-        known: set[str] = set()
-        missing: list[str] = []
-        for piece, layers in self._needed(wanted):
-            names = [piece.theirs] if piece.stacked else [piece.theirs.format(layer) for layer in layers]
-            missing += [name for name in names if name not in theirs]
-            known.update(names)
-            if all(name in theirs for name in names):
-                shape = _shape(piece, wanted, len(layers))
-                for name in names:
-                    _require_shape(name, theirs[name], shape, where)
-                tensors = theirs[names[0]] if piece.stacked else [theirs[name] for name in names]
-                for layer, tensor in zip(layers, tensors, strict=True):
-                    parts.setdefault(piece.ours.format(layer), {})[piece.part] = piece.form.ours(tensor)
-        _require_all(sorted(set(theirs) - known), missing, where)
+        for piece, layers, names in needed:
+            shape = _shape(piece, wanted, len(layers))
+            for name in names:
+                _require_shape(name, theirs[name], shape, where)
+            tensors = theirs[names[0]] if piece.stacked else [theirs[name] for name in names]
+            for layer, tensor in zip(layers, tensors, strict=True):
+                parts.setdefault(piece.ours.format(layer), {})[piece.part] = piece.form.ours(tensor)
         return {name: _joined(own) for name, own in parts.items()}
 
     def write(self, ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -109,7 +109,7 @@ class PieceTable:
             if piece.stacked:
                 theirs[piece.theirs] = torch.stack(tensors)
             else:
-                names = [piece.theirs.format(layer) for layer in layers]
+                names = piece.names(len(layers))
                 theirs |= {name: own.contiguous() for name, own in zip(names, tensors, strict=True)}
         return theirs
 

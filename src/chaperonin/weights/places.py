@@ -43,7 +43,7 @@ class Snapshot:
                     _link(self.place(file), self.path / file.name)
                 _record(self.path, name, commit, files)
                 if branch is not None or not reference(self.repository, "main"):
-                    _write_whole(self.repository / "refs" / (branch or "main"), commit)
+                    write_whole(self.repository / "refs" / (branch or "main"), commit)
         except OSError as error:
             raise cannot_write(error, self.path) from error
 
@@ -107,7 +107,12 @@ def check_disk(files: Sequence[RemoteFile], target: Snapshot | UserFolder) -> No
     """WeightsError when the missing bytes will not fit on the disk."""
     places = [(file, target.place(file)) for file in files]
     missing = sum(file.size - _size(partial_path(place)) for file, place in places if not place.exists())
-    existing = next(path for path in (target.path, *target.path.absolute().parents) if path.exists())
+    check_room(missing, target.path)
+
+
+def check_room(missing: int, path: Path) -> None:
+    """WeightsError when so many bytes will not fit on the disk where `path` is to be."""
+    existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     free = shutil.disk_usage(existing).free
     if missing and missing + _SPARE_BYTES > free:
         raise WeightsError(
@@ -135,7 +140,8 @@ def _link(blob: Path, shown: Path) -> None:
     os.replace(partial, shown)
 
 
-def _write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
+    """Write a small file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.part")
     partial.write_text(text, encoding="utf-8")

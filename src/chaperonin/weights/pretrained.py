@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -56,12 +56,29 @@ def load_folder(
     return assemble(layout, config, named, "huggingface", str(folder)).to(device).eval()
 
 
+class Reader(Protocol):
+    """A table of whatever kind."""
+
+    def read(
+        self, theirs: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: str
+    ) -> dict[str, Tensor]:
+        """Their tensors under our names."""
+        ...
+
+
 def assemble(layout: Layout, config: Any, named: Mapping[str, Tensor], origin: str, where: str) -> nn.Module:
     """Model of a configuration from the tensors of a checkpoint of the given origin."""
+    return assemble_by(layout.tables[origin], layout, config, named, where)
+
+
+def assemble_by(
+    table: Reader, layout: Layout, config: Any, named: Mapping[str, Tensor], where: str
+) -> nn.Module:
+    """The same by a table that the layout does not hold, for example one that depends on the configuration."""
     with torch.device("meta"), _NoInitialisation():
         model = layout.build(config)
     wanted = dict(model.named_parameters())
-    found = layout.tables[origin].read(named, wanted, where)
+    found = table.read(named, wanted, where)
     for name, tensor in layout.defaults(config).items():
         found.setdefault(name, tensor)
     _check_shapes(found, wanted, where)

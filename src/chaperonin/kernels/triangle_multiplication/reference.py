@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.nn.functional import layer_norm, linear
 
 NAME = "reference"
 NOTE = "the formula; any device and dtype"
@@ -12,14 +13,36 @@ def lacks() -> str:
     return ""
 
 
-def supports(projected: Tensor, gate: Tensor, mask: Tensor, outgoing: bool) -> bool:
+def supports(
+    pair: Tensor,
+    mask: Tensor,
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    project: Tensor,
+    project_bias: Tensor,
+    gate: Tensor,
+    gate_bias: Tensor,
+    outgoing: bool,
+) -> bool:
     """Everything."""
     return True
 
 
-def triangle_multiplication(projected: Tensor, gate: Tensor, mask: Tensor, outgoing: bool) -> Tensor:
+def triangle_multiplication(
+    pair: Tensor,
+    mask: Tensor,
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    project: Tensor,
+    project_bias: Tensor,
+    gate: Tensor,
+    gate_bias: Tensor,
+    outgoing: bool,
+) -> Tensor:
     """Differs from the paper: for incoming edges the published weights have left and right the other way round."""
-    left, right = (projected * gate.sigmoid() * mask[..., None]).chunk(2, dim=-1)
-    if outgoing:
-        return torch.einsum("ikc,jkc->ijc", left, right)
-    return torch.einsum("kjc,kic->ijc", left, right)
+    x = layer_norm(pair, norm_weight.shape, norm_weight, norm_bias)
+    gated = linear(x, project, project_bias) * linear(x, gate, gate_bias).sigmoid() * mask[..., None]
+    left, right = gated.chunk(2, dim=-1)
+    return (
+        torch.einsum("ikc,jkc->cij", left, right) if outgoing else torch.einsum("kjc,kic->cij", left, right)
+    )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from chaperonin.kernels.gated_attention import gated_attention
-from chaperonin.models.alphafold.slices import slices
+from chaperonin.kernels.slices import slices
 from chaperonin.shapes import Float
 
 

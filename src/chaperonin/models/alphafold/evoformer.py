@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from chaperonin.kernels.outer_product_mean import outer_product_mean
+from chaperonin.kernels.slices import add, slices
 from chaperonin.kernels.triangle_multiplication import triangle_multiplication
 from chaperonin.models.alphafold.attention import (
     ColumnAttention,
@@ -14,7 +15,6 @@ from chaperonin.models.alphafold.attention import (
     RowAttention,
     TriangleAttention,
 )
-from chaperonin.models.alphafold.slices import add, slices
 from chaperonin.shapes import Float
 
 
@@ -80,10 +80,23 @@ class TriangleMultiplication(nn.Module):
     def forward(
         self, pair: Float[Tensor, "length length width"], mask: Float[Tensor, "length length"]
     ) -> Float[Tensor, "length length width"]:
-        """Each edge from the two others of every triangle that it belongs to."""
-        x = self.norm(pair)
-        product = triangle_multiplication(self.project(x), self.gate(x), mask, self.outgoing)
-        return self.out(self.product_norm(product)) * self.out_gate(x).sigmoid()
+        """Each edge from the two others of every triangle that it belongs to: what is to be added."""
+        product = self.product(pair, mask)
+        return self.update(pair, product.transpose(0, 1))
+
+    def product(
+        self, pair: Float[Tensor, "length length width"], mask: Float[Tensor, "length length"]
+    ) -> Float[Tensor, "width length length"]:
+        """The sum over the third residue."""
+        norm, project, gate = ((own.weight, own.bias) for own in (self.norm, self.project, self.gate))
+        return triangle_multiplication(pair, mask, norm, project, gate, self.outgoing)
+
+    def update(
+        self, pair: Float[Tensor, "rows length width"], product: Float[Tensor, "rows width length"]
+    ) -> Float[Tensor, "rows length width"]:
+        """Rows of what is to be added."""
+        opened = self.out_gate(self.norm(pair)).sigmoid()
+        return self.out(self.product_norm(product.transpose(1, 2))) * opened
 
 
 class PairUpdates(nn.Module):
@@ -108,8 +121,10 @@ class PairUpdates(nn.Module):
         return add(pair, self.transition, self.transition.row_floats(pair))
 
     def _multiply(self, pair: Tensor, mask: Tensor) -> Tensor:
-        pair = accumulate(pair, self.multiplication_outgoing(pair, mask))
-        return accumulate(pair, self.multiplication_incoming(pair, mask))
+        for multiplication in (self.multiplication_outgoing, self.multiplication_incoming):
+            product = multiplication.product(pair, mask).transpose(0, 1)
+            pair = add(pair, multiplication.update, 6 * pair[0].numel(), product)
+        return pair
 
     def _attend(self, pair: Tensor, mask: Tensor) -> Tensor:
         for attention, along in ((self.attention_starting, (0, 1)), (self.attention_ending, (1, 0))):

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-_settings = {"bytes": 16 << 20}
+_settings = {"bytes": 4 << 20}
 """About what a processor's cache holds: larger slices are slower, and much smaller ones too."""
 
 

@@ -1,0 +1,143 @@
+"""Rows of ./go bench fold about single parts: the outer product of one sequence, and memory in between."""
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from benchmarks.memory import peak_bytes
+from benchmarks.table import Row
+from benchmarks.timing import Side, interleave
+
+
+def outer_product(options: argparse.Namespace) -> list[Row]:
+    """Single-sequence mode: projected first, against the plain formula."""
+    length = 32 if options.quick else 256
+    sides = [
+        Side(_outer_product, {"length": length, "body": body}) for body in ("few_sequences", "reference")
+    ]
+    samples = interleave(sides, 1 if options.quick else 7, options.threads, apart=not options.quick)
+    ours, theirs = samples.medians()
+    result, expected = samples.results
+    difference = float(np.abs(result - expected).max() / np.abs(expected).max())
+    if difference > 1e-5:
+        raise AssertionError(f"the two differ by {difference:.2g}: there is nothing to compare")
+    return [
+        Row(
+            f"outer product mean of one sequence of {length} residues, against the plain formula",
+            f"{ours * 1e3:,.1f} ms",
+            f"{theirs * 1e3:,.1f} ms",
+            theirs / ours,
+            *(10, 30),
+            notes=f"differ by {difference:.1g} of the largest",
+            samples={"ours": samples.seconds[0], "theirs": samples.seconds[1]},
+        )
+    ]
+
+
+def memory(options: argparse.Namespace) -> list[Row]:
+    """What the extra alignment's attention and a triangle multiplication need besides what they read and change."""
+    from chaperonin.models.alphafold.attention import GatedAttention
+
+    sequences, length = (64, 16) if options.quick else (5120, 64)
+    by_budget = max(1, (4 << 20) // (4 * GatedAttention.row_floats(length, 64)))
+    measured = []
+    for rows in (sequences, sequences // 16, by_budget):
+        arguments = {"sequences": sequences, "length": length, "rows": rows}
+        measured.append(peak_bytes(Side(_extra_attention, arguments), options.threads))
+    (whole, expected), *others = measured
+    pairs = 32 if options.quick else 512
+    tensor = pairs * pairs * 128 * 4
+    product, _ = peak_bytes(Side(_triangle_multiplication, {"length": pairs}), options.threads)
+    rows_at_once = {f"{sequences // 16} rows at a time": None, f"{by_budget} rows at a time (4 MiB)": 15.6}
+    temporaries = [
+        _temporaries(f"{sequences} x {length}, {rows}", at_least, whole, *found, expected)
+        for (rows, at_least), found in zip(rows_at_once.items(), others, strict=True)
+    ]
+    return [
+        *temporaries,
+        Row(
+            f"triangle multiplication of {pairs} residues: peak above the pair tensor, of its size",
+            f"{product / 1e6:,.0f} MB",
+            f"{tensor / 1e6:,.0f} MB",
+            product / tensor,
+            *(2.5, 2.0),
+            lower_is_better=True,
+        ),
+    ]
+
+
+def _temporaries(
+    what: str, at_least: float | None, whole: int, sliced: int, result: Any, expected: Any
+) -> Row:
+    error = float(np.linalg.norm(result - expected) / np.linalg.norm(expected))
+    if error > 1e-6:
+        raise AssertionError(f"the two differ by {error:.2g}: there is nothing to compare")
+    return Row(
+        f"temporaries of the extra alignment's row attention, {what}",
+        f"{sliced / 1e6:,.1f} MB",
+        f"{whole / 1e6:,.1f} MB",
+        whole / sliced,
+        at_least,
+        notes=f"results differ by {error:.1g} (relative root mean square)",
+        samples={"error": error},
+    )
+
+
+def _outer_product(length: int, body: str) -> Callable[[], Any]:
+    import torch
+
+    from chaperonin.kernels import registry
+    from chaperonin.kernels.outer_product_mean import outer_product_mean
+
+    draw = torch.Generator().manual_seed(0)
+    left, right = (torch.randn(1, length, 32, generator=draw) for _ in range(2))
+    out, bias = torch.randn(128, 1024, generator=draw), torch.randn(128, generator=draw)
+
+    def run() -> Any:
+        with torch.inference_mode(), registry.use(outer_product_mean=body):
+            return outer_product_mean(left, right, torch.ones(1, length), out, bias).numpy()
+
+    return run
+
+
+def _extra_attention(sequences: int, length: int, rows: int) -> Callable[[], Any]:
+    import torch
+
+    from chaperonin.kernels.slices import add, slice_bytes
+    from chaperonin.models.alphafold.attention import GatedAttention, RowAttention
+
+    torch.manual_seed(0)
+    attention = RowAttention(64, 128, 8)
+    msa, pair = torch.randn(sequences, length, 64), torch.randn(length, length, 128)
+    mask = torch.ones(sequences, length)
+    row = GatedAttention.row_floats(length, 64)
+    with torch.inference_mode():  # what libraries keep for themselves is there before
+        attention(msa[:8].clone(), mask[:8], attention.bias(pair))
+
+    def run() -> Any:
+        with torch.inference_mode(), slice_bytes(4 * rows * row):
+            bias = attention.bias(pair)
+            return add(msa, lambda own, part: attention(own, part, bias), row, mask).numpy()
+
+    return run
+
+
+def _triangle_multiplication(length: int) -> Callable[[], Any]:
+    import torch
+
+    from chaperonin.kernels.slices import add
+    from chaperonin.models.alphafold.evoformer import TriangleMultiplication
+
+    torch.manual_seed(0)
+    multiplication = TriangleMultiplication(128, outgoing=True)
+    pair, mask = torch.randn(length, length, 128), torch.ones(length, length)
+
+    def update(pair: torch.Tensor, mask: torch.Tensor) -> None:
+        with torch.inference_mode():
+            product = multiplication.product(pair, mask).transpose(0, 1)
+            add(pair, multiplication.update, 6 * pair[0].numel(), product)
+
+    update(pair[:32, :32].clone(), mask[:32, :32])  # what libraries keep for themselves is there before
+    return lambda: update(pair, mask)

@@ -1,0 +1,129 @@
+"""Our side of ./go bench fold: a random model and random features of a shape, and how many operations they need."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from subprocess import PIPE, Popen
+from typing import Any
+
+_RATE_ROWS, _RATE_WIDTH = 4096, 1024
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of one iteration."""
+
+    length: int
+    sequences: int
+    extra_sequences: int
+    blocks: int
+
+    def __str__(self) -> str:
+        sizes = f"{self.length} residues, {self.sequences} + {self.extra_sequences} sequences"
+        return f"{sizes}, {self.blocks} of 48 blocks"
+
+
+def one_iteration(shape: Shape) -> Callable[[], Any]:
+    """model_3_ptm (no templates) on random features."""
+    import torch
+
+    from chaperonin.models.alphafold.config import PRESETS
+    from chaperonin.models.alphafold.features import Features
+    from chaperonin.models.alphafold.model import AlphaFold
+
+    torch.manual_seed(0)
+    model = AlphaFold(replace(PRESETS["model_3_ptm"], blocks=shape.blocks)).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    length, sequences, extra = shape.length, shape.sequences, shape.extra_sequences
+    features = Features(
+        aatype=torch.randint(20, (length,)),
+        residue_index=torch.arange(length),
+        mask=torch.ones(length),
+        target=torch.randn(length, 22),
+        msa=torch.randn(sequences, length, 49),
+        msa_mask=torch.ones(sequences, length),
+        extra_msa=torch.randint(23, (extra, length)),
+        extra_has_deletion=torch.zeros(extra, length),
+        extra_deletion=torch.zeros(extra, length),
+        extra_msa_mask=torch.ones(extra, length),
+    )
+
+    def run() -> None:
+        with torch.inference_mode():
+            model(features)
+
+    return run
+
+
+def matrix_rate() -> Callable[[], float]:
+    """A large fp32 product; returns its operations."""
+    import torch
+
+    left, right = torch.randn(_RATE_ROWS, _RATE_WIDTH), torch.randn(_RATE_WIDTH, _RATE_WIDTH)
+
+    def run() -> float:
+        torch.mm(left, right)
+        return 2.0 * _RATE_ROWS * _RATE_WIDTH * _RATE_WIDTH
+
+    return run
+
+
+def jax_iteration(python: str, shape: Shape) -> Callable[[], None]:
+    """The same iteration of alphafold-colabfold, in a process of another interpreter."""
+    script = Path(__file__).parent / "fold_jax.py"
+    sizes = (shape.length, shape.sequences, shape.extra_sequences, shape.blocks)
+    # XLA takes a thread for each processor that it may run on.
+    processors = sorted(os.sched_getaffinity(0))[: int(os.environ["OMP_NUM_THREADS"])]
+    process = Popen(
+        [python, str(script), *map(str, sizes)],
+        stdin=PIPE,
+        stdout=PIPE,
+        text=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, processors),
+    )
+    assert process.stdin is not None and process.stdout is not None
+    asks, answers = process.stdin, process.stdout
+    _require(answers.readline())
+
+    def run() -> None:
+        asks.write("\n")
+        asks.flush()
+        _require(answers.readline())
+
+    return run
+
+
+def _require(answer: str) -> None:
+    if not answer:
+        raise RuntimeError("JAX's side ended: run benchmarks/fold_jax.py by hand to see why")
+
+
+def floating_operations(shape: Shape) -> float:
+    """Of the products of one iteration's Evoformer blocks (two for each multiplication and addition)."""
+    length = shape.length
+    main = _block(shape.sequences, length, width=256)
+    extra = _block(shape.extra_sequences, length, width=64)
+    return shape.blocks * (main + _pairs(length)) + 4 * (extra + _pairs(length))
+
+
+def _attention(rows: int, length: int, width: int) -> float:
+    return 2 * rows * length * width * (5 * width + 2 * length)
+
+
+def _block(sequences: int, length: int, width: int) -> float:
+    rows = _attention(sequences, length, width) + 2 * length**2 * 128 * 8
+    # The extra alignment has one query a column, and one key and value for all heads.
+    one_query = 2 * sequences * length * width * (2 * width + 16)
+    columns = one_query if width == 64 else _attention(length, sequences, width)
+    transition = 16 * sequences * length * width**2
+    # In whichever order takes fewer multiplications.
+    outer = 2 * 1024 * length**2 * min(sequences + 128, 4 * sequences) + 2 * sequences * length * width * 64
+    return rows + columns + transition + outer
+
+
+def _pairs(length: int) -> float:
+    multiplication = 2 * length**2 * 128 * 128 * 6 + 2 * length**3 * 128
+    attention = _attention(length, length, 128) + 2 * length**2 * 128 * 4
+    return 2 * multiplication + 2 * attention + 16 * length**2 * 128**2
