@@ -3,6 +3,8 @@
 What it says lies in `alphafold_reference/*.npz`, made by the script beside them.
 """
 
+import os
+import subprocess
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -13,6 +15,8 @@ import torch
 from tests.models.alphafold_reference import made_up
 from torch import Tensor
 
+from chaperonin.kernels.slices import slice_bytes
+from chaperonin.kernels.triangle_multiplication import planes
 from chaperonin.models.alphafold.config import PRESETS
 from chaperonin.models.alphafold.embedding import Recycled
 from chaperonin.models.alphafold.evoformer import pair_mask_of
@@ -36,6 +40,7 @@ def golden(name: str) -> dict[str, np.ndarray]:
 
 
 @cache
+@torch.inference_mode(False)
 def model(preset: str, blocks: int, extra_blocks: int = 4, template_blocks: int = 2) -> AlphaFold:
     sizes = {"blocks": blocks, "extra_msa_blocks": extra_blocks, "template_blocks": template_blocks}
     config = replace(PRESETS[preset], **sizes)
@@ -53,6 +58,7 @@ def tensors(given: dict[str, np.ndarray]) -> dict[str, Tensor]:
 
 
 @cache
+@torch.inference_mode(False)
 def features() -> Features:
     own = tensors(made_up.batch())
     return Features(
@@ -76,6 +82,7 @@ def features() -> Features:
 
 
 @cache
+@torch.inference_mode(False)
 def last() -> Recycled:
     own = tensors(made_up.batch())
     return Recycled(own["prev_pos"], own["prev_msa_first_row"], own["prev_pair"])
@@ -174,3 +181,55 @@ def results(found: Prediction) -> dict[str, Tensor]:
         "resolved": logits.resolved,
     }
     return kept if logits.aligned_error is None else kept | {"aligned_error": logits.aligned_error[:2]}
+
+
+@pytest.mark.parametrize("budget", [1, 50_000, 1 << 40])
+def test_slices_change_nothing(budget: int) -> None:
+    """One row at a time, some that do not divide the rows, all at once; and all at once with gradient."""
+    own = model("model_1_ptm", 1, 1, 2)
+    expected = results(own(features(), last()))
+    with torch.inference_mode(), slice_bytes(budget):
+        found = results(own(features(), last()))
+    for name, result in found.items():
+        assert relative_rms(result, expected[name].detach().numpy()) < MODULE_TOLERANCE, name
+
+
+def test_channels_of_a_triangle_multiplication_may_come_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    pair, mask = tensors(made_up.representations())["pair"], pair_mask_of(features().mask)
+    update = model("model_1_ptm", 1, 1, 2).blocks[0].pair_updates.multiplication_outgoing
+    with torch.inference_mode():
+        whole = update(pair, mask)
+        monkeypatch.setattr(planes, "_PLANES_BYTES", 2 * whole.nbytes // 3)  # three parts of 128 channels
+        parts = update(pair, mask)
+    torch.testing.assert_close(parts, whole, rtol=1e-5, atol=1e-5)
+
+
+def test_an_extra_alignment_without_rows_is_one_that_is_masked() -> None:
+    own = model("model_3_ptm", 1, 1)
+    whole = replace(features(), extra_msa_mask=torch.zeros_like(features().extra_msa_mask))
+    names = ("extra_msa", "extra_has_deletion", "extra_deletion", "extra_msa_mask")
+    empty = replace(whole, **{name: getattr(whole, name)[:0] for name in names})
+    with torch.inference_mode():
+        found, expected = (results(own(given, last())) for given in (empty, whole))
+    for name, result in found.items():
+        assert relative_rms(result, expected[name].numpy()) < MODULE_TOLERANCE, name
+
+
+@pytest.mark.slow
+def test_the_script_says_what_was_kept(tmp_path: Path) -> None:
+    """Runs the published code again: CHAPERONIN_JAX_PYTHON names an interpreter as `make.py` describes it."""
+    python = os.environ.get("CHAPERONIN_JAX_PYTHON")
+    if not python:
+        pytest.skip("CHAPERONIN_JAX_PYTHON names no interpreter with alphafold-colabfold")
+    command = [
+        python,
+        "-m",
+        "tests.models.alphafold_reference.make",
+        "modules",
+        str(tmp_path / "modules.npz"),
+    ]
+    subprocess.run(command, check=True, cwd=Path(__file__).parents[2])
+    with np.load(tmp_path / "modules.npz") as opened:
+        assert set(opened) == set(golden("modules"))
+        for name, expected in golden("modules").items():
+            np.testing.assert_allclose(opened[name], expected, rtol=1e-5, atol=1e-5, err_msg=name)

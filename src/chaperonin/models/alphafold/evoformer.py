@@ -34,7 +34,7 @@ class Transition(nn.Module):
 
     def row_floats(self, x: Tensor) -> int:
         """Numbers in between for one row: normalised, hidden, the update."""
-        return x[0].numel() * (2 + self.up.out_features // self.up.in_features)
+        return x.shape[1:].numel() * (2 + self.up.out_features // self.up.in_features)
 
 
 class OuterProductMean(nn.Module):
@@ -58,7 +58,7 @@ class OuterProductMean(nn.Module):
         if torch.is_grad_enabled():
             return self.project(self.norm(msa)) * mask[..., None]
         sides = msa.new_empty(*mask.shape, self.project.out_features)
-        for rows in slices(len(msa), 2 * msa[0].nbytes):
+        for rows in slices(len(msa), 2 * msa.shape[1:].numel() * msa.element_size()):
             torch.mul(self.project(self.norm(msa[rows])), mask[rows, :, None], out=sides[rows])
         return sides
 

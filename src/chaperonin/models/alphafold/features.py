@@ -1,6 +1,7 @@
 """What the network reads: one sample of an alignment, as one recycling iteration sees it."""
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,15 +47,12 @@ class Features:
 
     def to(self, device: torch.device | str) -> "Features":
         """The same features on a device."""
-        return replace(self, **_moved(self, device))
+        templates = self.templates
+        if templates is not None:
+            templates = replace(templates, **_moved(templates, device))
+        return replace(self, **_moved(self, device), templates=templates)
 
 
-def _moved(own: "Features | Templates", device: torch.device | str) -> dict[str, object]:
-    moved: dict[str, object] = {}
-    for field in fields(own):
-        value = getattr(own, field.name)
-        if isinstance(value, Tensor):
-            moved[field.name] = value.to(device)
-        elif isinstance(value, Templates):
-            moved[field.name] = replace(value, **_moved(value, device))  # type: ignore[arg-type]
-    return moved
+def _moved(own: "Features | Templates", device: torch.device | str) -> dict[str, Any]:
+    values = {field.name: getattr(own, field.name) for field in fields(own)}
+    return {name: value.to(device) for name, value in values.items() if isinstance(value, Tensor)}

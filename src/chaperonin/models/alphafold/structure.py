@@ -176,7 +176,6 @@ class TorsionAngles(nn.Module):
         """Sine and cosine of unit length, and before that."""
         x = self.embed(single.relu()) + self.embed_initial(initial.relu())
         for block in self.blocks:
-            first, second = block  # type: ignore[misc]
-            x = x + second(first(x.relu()).relu())
+            x = x + block[1](block[0](x.relu()).relu())  # type: ignore[index]
         angles = self.out(x.relu()).unflatten(-1, (7, 2))
         return normalize(angles, dim=-1, eps=1e-6), angles
