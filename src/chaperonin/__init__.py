@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chaperonin.inference.contacts import contacts
     from chaperonin.inference.embed import embed
+    from chaperonin.inference.fold import fold
     from chaperonin.inference.load import load
     from chaperonin.inference.predict import predict
     from chaperonin.inference.score import score
@@ -24,9 +25,10 @@ _VERBS = {
     "score": "chaperonin.inference.score",
     "predict": "chaperonin.inference.predict",
     "contacts": "chaperonin.inference.contacts",
+    "fold": "chaperonin.inference.fold",
 }
 
-__all__ = ["contacts", "embed", "load", "predict", "score"]
+__all__ = ["contacts", "embed", "fold", "load", "predict", "score"]
 
 
 def __getattr__(name: str) -> Any:

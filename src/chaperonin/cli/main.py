@@ -8,6 +8,7 @@ VERBS = {
     "embed": "vectors per residue and per protein",
     "score": "effects of variants: a table of mutants, or every single substitution of a protein",
     "contacts": "which residues touch: probability maps and pictures",
+    "fold": "structures from sequences and alignments (AlphaFold 2)",
     "predict": "labels and calibrated probabilities from a fine-tuned model",
     "train": "fine-tune a model on labelled proteins, or pre-train one",
     "evaluate": "how good a fine-tuned model is on labelled proteins",
