@@ -16,7 +16,7 @@ from chaperonin.config import resolve
 from chaperonin.inference import fold_forecast, fold_job  # noqa: F401 (imported before the fork)
 from chaperonin.inference.fold import FoldSettings
 
-STATE = {"job.sqlite", "job.lock", "run.json", "times.csv"}
+STATE = {"job.sqlite", "job.lock", "run.json", "times.csv", "report.html"}
 """What differs from run to run: the state of the job, and times."""
 EVERY = 7
 """Of the calls that touch the disk each seventh is one to die at."""

@@ -1,6 +1,5 @@
 """Folding one target: what recycling does, what a seed decides, and how results are ranked."""
 
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -19,7 +18,6 @@ from chaperonin.inference.fold import (
     prepare_target,
     recycle,
     sample_generator,
-    with_extra_row,
 )
 from chaperonin.inference.fold_models import load_models, model_of, random_network
 from chaperonin.models.alphafold.features import Templates
@@ -139,24 +137,6 @@ def test_templates_change_what_a_model_that_reads_them_folds_and_no_other():
     assert positions(1, templates) != positions(1, None)
     assert positions(1, templates, use_templates=False) == positions(1, None)
     assert positions(3, templates) == positions(3, None)
-
-
-def test_a_sequence_alone_has_one_hidden_row_beside_it():
-    model, prepared = tiny_model(), prepare_target("MKTAYIAKQR")
-    features = sample(prepared, feature_settings(model, settings_with()), sample_generator(prepared, 0))
-    assert len(features.extra_msa) == 0
-    one = with_extra_row(features)
-    assert one.extra_msa.shape == (1, 10) and not one.extra_msa_mask.any()
-    padded = replace(
-        one,
-        **{
-            name: getattr(one, name).expand(7, -1)
-            for name in ("extra_msa", "extra_has_deletion", "extra_deletion", "extra_msa_mask")
-        },
-    )
-    with torch.inference_mode():
-        few, many = (model.network(given).structure.positions for given in (one, padded))
-    torch.testing.assert_close(few, many, rtol=1e-4, atol=1e-4)
 
 
 def test_unknown_residues_have_a_place_and_no_atoms():

@@ -63,6 +63,8 @@ def run(
         print(forecast_fold(chosen, input, settings))
         return 0
     outcome = fold_job(chosen, input, outdir, settings, job.overwrite)
+    from chaperonin.report import write_report  # seconds long, and not needed before
+
     failed = f", {outcome.failed:,} failed (see {outdir / 'failures.jsonl'})" if outcome.failed else ""
-    print(f"{outcome.done:,} done{failed}. Summary: {outdir / 'summary.csv'}", file=sys.stderr)
+    print(f"{outcome.done:,} done{failed}. Report: {write_report(outdir)}", file=sys.stderr)
     return outcome.exit_code

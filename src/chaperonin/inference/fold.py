@@ -18,7 +18,7 @@ from chaperonin.inference.fold_models import FoldModel
 from chaperonin.inference.fold_output import Prediction, rank_predictions
 from chaperonin.models.alphafold import model as alphafold
 from chaperonin.models.alphafold.embedding import Recycled
-from chaperonin.models.alphafold.features import Features, Templates
+from chaperonin.models.alphafold.features import Templates
 from chaperonin.protein import confidence
 from chaperonin.protein.alignment import Alignment, join, single_sequence
 from chaperonin.protein.atoms import ATOM37, ATOM37_MASK, UNKNOWN
@@ -142,7 +142,7 @@ def recycle(
     iterations = 0
     with torch.inference_mode():
         while True:
-            features = with_extra_row(sample(prepared, reading, generator))
+            features = sample(prepared, reading, generator)
             result = network(features.to(device), last)
             iterations += 1
             if iterations > settings.recycles_of(model) or (
@@ -156,15 +156,6 @@ def recycle(
             # A view of one row would keep the whole alignment in memory.
             last = replace(last, msa_row=last.msa_row.clone())
             del result
-
-
-def with_extra_row(features: Features) -> Features:
-    """Features with at least one row beside the clusters: of a sequence alone one that its mask hides, as published."""
-    if len(features.extra_msa):
-        return features
-    names = ("extra_msa", "extra_has_deletion", "extra_deletion", "extra_msa_mask")
-    empty = {name: getattr(features, name) for name in names}
-    return replace(features, **{name: rows.new_zeros(1, *rows.shape[1:]) for name, rows in empty.items()})
 
 
 def distance_change(

@@ -16,6 +16,7 @@ from chaperonin.report.blocks import Illustration, Section, Table, Terms
 from chaperonin.report.figures import length_histogram
 from chaperonin.report.files import read_mapping
 from chaperonin.report.finetune_section import curves_section, is_finetuning, result_section
+from chaperonin.report.fold_section import fold_section
 from chaperonin.report.prediction_section import prediction_section
 from chaperonin.report.provenance import RUN_FILE, failures_section, provenance_section, summary
 from chaperonin.report.score_section import score_section
@@ -29,6 +30,7 @@ _TITLES = {
     "embed": "Embeddings",
     "score": "Variant effects",
     "contacts": "Contact maps",
+    "fold": "Structures",
     "predict": "Predictions",
     "evaluate": "Evaluation",
     "train": "Training",
@@ -69,6 +71,7 @@ def _results(outdir: Path) -> list[Section | None]:
         embedding_section.embedding_section(outdir),
         None if is_finetuning(outdir) else scores,
         contact_section.contact_section(outdir),
+        fold_section(outdir),
         result_section(outdir),
         prediction_section(outdir),
         curves_section(outdir) if is_finetuning(outdir) else training_section(outdir),

@@ -25,7 +25,9 @@ def outer_product_mean(left: Tensor, right: Tensor, mask: Tensor, out: Tensor, o
     """The sum over d of right[s, j, d] out[f, c, d] first; then one product over sequences and c."""
     sequences, length, channels = left.shape
     by_channel = out.unflatten(1, (channels, channels)).permute(2, 1, 0)  # d, c, f
-    projected = (right.reshape(-1, channels) @ by_channel.flatten(1)).view(sequences, length, channels, len(out))
+    projected = (right.reshape(-1, channels) @ by_channel.flatten(1)).view(
+        sequences, length, channels, len(out)
+    )
     projected = projected.permute(0, 2, 1, 3).flatten(2).flatten(0, 1)  # (s, c), (j, f)
     summed = (left.permute(1, 0, 2).flatten(1) @ projected).view(length, length, len(out))
     norm = (EPSILON + torch.einsum("si,sj->ij", mask, mask))[..., None]
