@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from chaperonin.errors import InputError
 from chaperonin.files import write_atomically
-from chaperonin.protein.model_cif import write_modelcif
+from chaperonin.inference.model_cif import write_modelcif
 from chaperonin.protein.structure import Structure, require_pdb, write_pdb
 
 

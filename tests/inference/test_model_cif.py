@@ -7,8 +7,8 @@ import pytest
 from biotite.structure.io.pdbx import CIFFile, get_structure
 
 from chaperonin.errors import InputError
+from chaperonin.inference.model_cif import write_modelcif
 from chaperonin.protein.atoms import ATOM37_MASK, RESIDUES
-from chaperonin.protein.model_cif import write_modelcif
 from chaperonin.protein.structure import Structure, read_structure
 
 MINIMUM = (
