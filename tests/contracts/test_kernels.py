@@ -5,11 +5,13 @@ stands once, in CASES.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from chaperonin.errors import UnavailableError
 from chaperonin.kernels import (
@@ -20,6 +22,7 @@ from chaperonin.kernels import (
     registry,
     triangle_multiplication,
 )
+from chaperonin.kernels.attention import packed_cuda
 from chaperonin.kernels.host_memory import resident_bytes, return_free_memory
 from chaperonin.kernels.linear import int8, int8_frozen, onednn
 from chaperonin.kernels.registry import OPERATIONS, Body, Operation
@@ -274,3 +277,15 @@ def half_attention(length: int) -> None:
 def settled_bytes() -> int:
     return_free_memory()
     return resident_bytes()
+
+
+def test_pytorchs_kernel_for_packed_attention_on_a_gpu_takes_our_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without a GPU: its shapes and types alone, by tensors that hold nothing. The `gpu` tests compare numbers."""
+    monkeypatch.setattr(packed_cuda, "varlen_attn", import_module("torch.nn.attention.varlen").varlen_attn)
+    with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True):
+        streams = [torch.empty(20, 4, 32, dtype=torch.bfloat16, device="cuda") for _ in range(3)]
+        attended = packed_cuda.attention(*streams, Segments([7, 13]), 0.5)
+    assert attended.shape == (20, 4, 32)
+    assert attended.dtype == torch.bfloat16 and attended.device.type == "cuda"
