@@ -19,8 +19,7 @@ from benchmarks.fold_sides import Shape, floating_operations, jax_iteration, mat
 from benchmarks.table import Row, as_json, as_text, load_average, machine, not_run, write
 from benchmarks.timing import Samples, Side, interleave
 
-SHAPES = (Shape(96, 64, 128, 48), Shape(256, 128, 1024, 8))
-"""The large one with 8 of 48 blocks: JAX takes minutes for all of them."""
+SHAPES = (Shape(96, 64, 128, 48), Shape(256, 128, 1024, 48))
 QUICK = (Shape(16, 8, 8, 1),)
 
 
@@ -52,7 +51,7 @@ def main(arguments: list[str]) -> int:
 def iteration(options: argparse.Namespace) -> list[Row]:
     """One iteration against JAX, and against the rate of a large matrix product measured in the same turns."""
     rows = []
-    for shape in QUICK if options.quick else SHAPES:
+    for shape in QUICK if options.quick else [own for own in SHAPES if own.length in options.lengths]:
         sides = [Side(one_iteration, {"shape": shape}), Side(matrix_rate)]
         if options.jax is not None:
             sides.append(Side(jax_iteration, {"python": str(options.jax), "shape": shape}))
@@ -91,6 +90,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("runs/bench_fold.json"), help="where the JSON goes")
     parser.add_argument("--threads", type=int, default=2, help="threads of each side")
     parser.add_argument("--repeats", type=int, default=3, help="timed calls of each side")
+    parser.add_argument(
+        "--lengths", type=int, nargs="+", default=[96, 256], help="of iterations; 256 takes minutes a call"
+    )
     parser.add_argument("--jax", type=Path, help="interpreter of an environment with alphafold-colabfold")
     parser.add_argument("--quick", action="store_true", help="tiny shapes, to test the benchmark itself")
     return parser.parse_args(arguments)

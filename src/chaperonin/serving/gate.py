@@ -154,8 +154,9 @@ class Gate:
         status = answer.status or 499  # the client went away
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self.metrics.request(method, route, status, seconds)
-        line = {"request_id": answer.request_id, "method": method, "route": route, "status": status}
-        log.debug("%s", json.dumps({**line, "ms": round(seconds * 1e3, 1)}))
+        if log.isEnabledFor(logging.DEBUG):
+            line = {"request_id": answer.request_id, "method": method, "route": route, "status": status}
+            log.debug("%s", json.dumps({**line, "ms": round(seconds * 1e3, 1)}))
 
 
 class _Answer:
