@@ -11,9 +11,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import chaperonin.report  # noqa: F401 (imported before the fork, as are those below)
 from chaperonin.cli.main import main
 from chaperonin.config import resolve
-from chaperonin.inference import fold_forecast, fold_job  # noqa: F401 (imported before the fork)
+from chaperonin.inference import fold_forecast, fold_job  # noqa: F401
 from chaperonin.inference.fold import FoldSettings
 
 STATE = {"job.sqlite", "job.lock", "run.json", "times.csv", "report.html"}
