@@ -58,7 +58,8 @@ def attention_cases(body: Body, device: torch.device, dtype: torch.dtype) -> Ite
         for heads, head_dim in HEADS:
             segments = Segments(lengths)
             streams = [
-                random_tensor(segments.total, heads, head_dim, device=device, dtype=dtype) for _ in range(3)
+                random_tensor(segments.total, heads, head_dim, device=device, dtype=dtype, seed=number)
+                for number in range(3)
             ]
             arguments = (*streams, segments, head_dim**-0.5)
             yield arguments, arguments
@@ -103,8 +104,8 @@ def triangle_multiplication_cases(body: Body, device: torch.device, dtype: torch
             mask = (random_tensor(length, length, device=device, dtype=dtype) > -1).to(dtype)
             norm = [random_tensor(width + number, device=device, dtype=dtype)[number:] for number in (0, 1)]
             layers = [
-                random_tensor(2 * channels, *rest, device=device, dtype=dtype) / width**0.5
-                for rest in ((width,), (), (width,), ())
+                random_tensor(2 * channels, *rest, device=device, dtype=dtype, seed=number) / width**0.5
+                for number, rest in enumerate(((width,), (), (width,), ()))
             ]
             for outgoing in (True, False):
                 arguments = (pair, mask, *norm, *layers, outgoing)
@@ -245,8 +246,9 @@ def require(device: torch.device) -> None:
         pytest.skip("no CUDA device")
 
 
-def random_tensor(*shape: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    generator = torch.Generator().manual_seed(sum(shape))
+def random_tensor(*shape: int, device: torch.device, dtype: torch.dtype, seed: int = 0) -> Tensor:
+    """The same numbers each time; of one shape, other ones with another seed."""
+    generator = torch.Generator().manual_seed(sum(shape) + 1_000_003 * seed)
     return torch.randn(shape, generator=generator, dtype=torch.float64).to(device, dtype)
 
 

@@ -70,7 +70,7 @@ def test_the_summary_has_alphafold_3s_fields(tmp_path):
     write_predictions(tmp_path, "a", [make_prediction("model_1", 60), make_prediction("model_2", 70)])
     summary = json.loads((tmp_path / "a_summary_confidences.json").read_text())
     best = json.loads((tmp_path / "a_scores_rank_001_alphafold2_ptm_model_2_seed_000.json").read_text())
-    assert summary["ptm"] == 0.43 and summary["iptm"] is None and summary["has_clash"] == 0
+    assert summary["ptm"] == 0.43 and summary["iptm"] is None and summary["has_clash"] is None
     assert summary["chain_ids"] == ["A"] and summary["chain_pair_pae_min"] == [[np.min(best["pae"])]]
     assert summary["ranking_score"] == pytest.approx(np.mean(best["plddt"]) / 100, abs=1e-4)
 

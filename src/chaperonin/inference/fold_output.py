@@ -118,7 +118,7 @@ def summary_confidences(prediction: Prediction) -> dict[str, Any]:
     """AlphaFold 3's summary of one chain; what it has not, or we do not compute, is null.
 
     `ranking_score` is what we rank by, mean pLDDT / 100; AlphaFold 3's is another. `iptm` needs two chains, and
-    `fraction_disordered` an estimate of the accessible surface. `mean_plddt` is ours.
+    `fraction_disordered` an estimate of the accessible surface; `has_clash` is not looked for. `mean_plddt` is ours.
     """
     error, ptm = prediction.aligned_error, prediction.ptm
     rounded = None if ptm is None else _rounded(ptm)
@@ -129,7 +129,7 @@ def summary_confidences(prediction: Prediction) -> dict[str, Any]:
         "chain_pair_pae_min": [[None if error is None else _rounded(error.min())]],
         "chain_ptm": [rounded],
         "fraction_disordered": None,
-        "has_clash": 0.0,
+        "has_clash": None,
         "iptm": None,
         "ptm": rounded,
         "ranking_score": round(prediction.mean_plddt / 100, 4),

@@ -19,7 +19,7 @@ _STEP = 16
 
 
 class Cores:
-    """Threads that each compute alone, one for each processor core; one thread may call this."""
+    """Threads that each compute alone, one for each processor core, and work that waits; one thread may call this."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -32,12 +32,12 @@ class Cores:
         return any(not future.done() for future in self._running)
 
     def wait_for_one(self) -> None:
-        """Until one of them is free."""
+        """Until there is room for one more: what each of them does, and one more, so that none has to wait for work."""
         while len(self._running) > self.count:
             self._running -= wait(self._running, return_when=FIRST_COMPLETED).done
 
     def start(self, work: Callable[[], None]) -> None:
-        """Let the next one that is free do it."""
+        """Let the next one that is free do it, once there is room."""
         self.wait_for_one()
         self._running.add(self._pool.submit(work))
 
