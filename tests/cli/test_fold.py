@@ -84,6 +84,8 @@ def test_random_weights_need_no_parameters_and_stamp_the_files(models: str, tmp_
     assert main(["fold", str(tmp_path / "in.fasta"), str(tmp_path / "out"), *words]) == 0
     for row in read_results(tmp_path / "out"):
         assert "random weights" in (tmp_path / "out" / row.structure).read_text()
+        assert (tmp_path / "out" / f"{row.name}_plddt.png").is_file()
+    assert (tmp_path / "out/report.html").read_text().count('class="stamp">random weights') == 2
 
 
 def test_mistakes_are_said(models: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from chaperonin.cli.main import VERBS, main
 
 
+@pytest.mark.alone
 def test_help_answers_in_half_a_second_and_imports_nothing_heavy() -> None:
     code = "import sys; from chaperonin.cli.main import main; main(['--help']); print(sorted(sys.modules))"
     seconds = []

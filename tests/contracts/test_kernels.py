@@ -27,6 +27,7 @@ from chaperonin.kernels.host_memory import resident_bytes, return_free_memory
 from chaperonin.kernels.linear import int8, int8_frozen, onednn
 from chaperonin.kernels.registry import OPERATIONS, Body, Operation
 from chaperonin.kernels.segments import Segments
+from chaperonin.kernels.triangle_multiplication import TriangleWeights
 
 DEVICES = [
     pytest.param(torch.device("cpu"), id="cpu"),
@@ -102,14 +103,18 @@ def triangle_multiplication_cases(body: Body, device: torch.device, dtype: torch
         for width, channels in ((8, 8), (16, 24)):
             pair = random_tensor(length, length, width, device=device, dtype=dtype)
             mask = (random_tensor(length, length, device=device, dtype=dtype) > -1).to(dtype)
-            norm = [random_tensor(width + number, device=device, dtype=dtype)[number:] for number in (0, 1)]
-            layers = [
-                random_tensor(2 * channels, *rest, device=device, dtype=dtype, seed=number) / width**0.5
-                for number, rest in enumerate(((width,), (), (width,), ()))
-            ]
+            shapes = ((width,), (2 * channels, width), (2 * channels, width))
+            shapes += ((channels,), (width, channels), (width, width))
+            weights = TriangleWeights(
+                *(
+                    random_tensor(*own, device=device, dtype=dtype, seed=number) / own[-1] ** 0.5
+                    for number, shape in enumerate(shapes)
+                    for own in (shape, shape[:1])
+                )
+            )
             for outgoing in (True, False):
-                arguments = (pair, mask, *norm, *layers, outgoing)
-                yield arguments, arguments
+                # Without gradient a body may overwrite the pairs.
+                yield (pair.clone(), mask, weights, outgoing), (pair.clone(), mask, weights, outgoing)
 
 
 def outer_product_mean_cases(body: Body, device: torch.device, dtype: torch.dtype) -> Iterator[Case]:
@@ -129,8 +134,9 @@ def outer_product_mean_cases(body: Body, device: torch.device, dtype: torch.dtyp
             * mask[..., None]
         )
         out = random_tensor(width, channels * channels, device=device, dtype=dtype) / channels
-        arguments = (left, right, mask, out, random_tensor(width, device=device, dtype=dtype))
-        yield arguments, arguments
+        rest = (left, right, mask, out, random_tensor(width, device=device, dtype=dtype))
+        pair = random_tensor(length, length, width, device=device, dtype=dtype)
+        yield (pair.clone(), *rest), (pair.clone(), *rest)
 
 
 def plain(weight: Tensor) -> Tensor:
@@ -191,30 +197,26 @@ def test_gradients_equal_the_reference_or_are_refused(
     dtype = torch.bfloat16 if body.name in HALF else torch.float32
     for ours, theirs in CASES[operation.name](body, device, dtype):
         # What a prepared body got as weight is no tensor; the input alone asks for a gradient then.
-        leaves = [tensor for tensor in (*ours, *theirs) if isinstance(tensor, Tensor)]
-        for leaf in leaves:
+        for leaf in (*leaves(ours), *leaves(theirs)):
             leaf.requires_grad_()
         if not body.supports(*ours):
             with pytest.raises(UnavailableError), registry.use(**{operation.name: body.name}):
                 operation(*ours)
             continue
-        asked = [number for number, tensor in enumerate(ours) if isinstance(tensor, Tensor)]
+        asked = [number for number, argument in enumerate(ours) if leaves([argument])]
         result = body.run(*ours)
         expected = operation.bodies["reference"].run(*theirs)
         direction = torch.randn_like(expected)
-        own = torch.autograd.grad(
-            result, [ours[number] for number in asked], direction, materialize_grads=True
-        )
-        right = torch.autograd.grad(
-            expected, [theirs[number] for number in asked], direction, materialize_grads=True
-        )
+        wanted = [leaves(arguments[number] for number in asked) for arguments in (ours, theirs)]
+        own = torch.autograd.grad(result, wanted[0], direction, materialize_grads=True)
+        right = torch.autograd.grad(expected, wanted[1], direction, materialize_grads=True)
         if body.name in HALF:  # what cancels in one gradient was rounded at the size of the others
             own, right = [join(own)], [join(right)]
-        for gradient, wanted in zip(own, right, strict=True):
+        for gradient, reference in zip(own, right, strict=True):
             # Fewer digits than forward: fused attention recomputes its weights with a faster exponential.
             digits = TOLERANCE[dtype] if body.name in HALF else 10 * TOLERANCE[dtype]
             tolerance = INT8_TOLERANCE if "int8" in body.name else digits
-            assert relative_difference(gradient, wanted) < tolerance
+            assert relative_difference(gradient, reference) < tolerance
 
 
 @pytest.mark.parametrize(("operation", "body"), BODIES)
@@ -250,6 +252,17 @@ def random_tensor(*shape: int, device: torch.device, dtype: torch.dtype, seed: i
     """The same numbers each time; of one shape, other ones with another seed."""
     generator = torch.Generator().manual_seed(sum(shape) + 1_000_003 * seed)
     return torch.randn(shape, generator=generator, dtype=torch.float64).to(device, dtype)
+
+
+def leaves(arguments: Iterable[Any]) -> list[Tensor]:
+    """All tensors among arguments, those in tuples too."""
+    found: list[Tensor] = []
+    for own in arguments:
+        if isinstance(own, Tensor):
+            found.append(own)
+        elif isinstance(own, TriangleWeights):
+            found += own
+    return found
 
 
 def join(tensors: Iterable[Tensor]) -> Tensor:

@@ -60,7 +60,7 @@ def files(outdir: Path) -> dict[str, str]:
 
 def run(models: str, source: str, folder: Path) -> dict[str, object]:
     def words(outdir: Path) -> list[str]:
-        return ["fold", source, str(outdir), "--models", models, "--set", "device=cpu"]
+        return ["fold", source, str(outdir), "--models", models, "--no-pictures", "--set", "device=cpu"]
 
     resolve(FoldSettings)  # what is imported late is imported before the fork too
     main(["fold", "--help"])

@@ -16,15 +16,20 @@ from biotite.structure.io.pdb import PDBFile
 from tests.inference import killed_fold
 from tests.inference.tiny_fold import ALIGNMENT, CONFIG, UBIQUITIN, save_models, tiny_model
 
+from chaperonin.data.alignment_features import Prepared
 from chaperonin.data.sources import Rejected
 from chaperonin.errors import InputError, UsageError
-from chaperonin.inference.fold import FoldSettings, fold, fold_once
+from chaperonin.inference.fold import FoldSettings, fold, fold_once, prepare_target, recycle
 from chaperonin.inference.fold_input import Target, items, read_target
 from chaperonin.inference.fold_job import fold_job
+from chaperonin.inference.fold_memory import FoldShape, needed_bytes
 from chaperonin.inference.fold_models import FoldModel, load_models, random_network
 from chaperonin.inference.fold_output import write_predictions
+from chaperonin.inference.fold_store import read_coverage
 from chaperonin.inference.fold_table import read_results, read_times
+from chaperonin.kernels.slices import slice_budget
 from chaperonin.protein.alignment import read_a3m
+from chaperonin.protein.coverage import coverage_of
 
 SETTINGS = FoldSettings(recycles=1, device="cpu")
 QUERY = "MKTAYIAKQR"
@@ -137,6 +142,24 @@ def test_files_are_what_folding_by_hand_writes(models: list[FoldModel], tmp_path
     }
 
 
+def test_what_an_alignment_covers_is_left_beside_the_structures(
+    models: list[FoldModel], tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/deep.a3m").write_text(ALIGNMENT)
+    (tmp_path / "in/alone.fasta").write_text(f">alone\n{QUERY}\n")
+    fold_job(models, tmp_path / "in", tmp_path / "out", SETTINGS)
+    (path,) = (tmp_path / "out").glob("*_coverage.npz")
+    found, expected = read_coverage(path), coverage_of(read_a3m(ALIGNMENT))
+    assert path.name == "deep_coverage.npz" and found.sequences == 6
+    np.testing.assert_array_equal(found.covered, expected.covered)
+    np.testing.assert_array_equal(found.depth, expected.depth)
+    path.with_suffix(".png").write_bytes(b"a picture")
+    (tmp_path / "in/deep.a3m").unlink()
+    fold_job(models, tmp_path / "in", tmp_path / "out", SETTINGS, overwrite=True)
+    assert not list((tmp_path / "out").glob("deep_*"))  # of the job before
+
+
 def test_an_alignment_beside_a_fasta_file_belongs_to_the_record_of_its_name(tmp_path: Path) -> None:
     (tmp_path / "in.fasta").write_text(f">P1\n{QUERY}\n>P2\n{QUERY}\n")
     (tmp_path / "P2.a3m").write_text(ALIGNMENT)
@@ -202,23 +225,50 @@ def test_a_broken_template_fails_its_target_and_is_a_note_where_it_is_for_all(
 def test_memory_that_runs_out_fails_that_target_alone(
     models: list[FoldModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """After smaller slices were tried; the other models do not try that target again."""
     (tmp_path / "in.fasta").write_text(f">large\n{UBIQUITIN}\n>small\n{QUERY}\n")
-    tried = []
+    tried: list[tuple[int, int]] = []
 
-    def limited(model: FoldModel, prepared: object, *rest: object) -> object:
-        tried.append(len(prepared.aatype))
-        if tried[-1] > 50:
+    def limited(model: FoldModel, prepared: Prepared, *rest: object) -> object:
+        tried.append((len(prepared.aatype), slice_budget()))
+        if tried[-1][0] > 50:
             raise torch.OutOfMemoryError("no memory")
-        return fold_once(model, prepared, *rest)
+        return recycle(model, prepared, *rest)
 
-    monkeypatch.setattr("chaperonin.inference.fold_job.fold_once", limited)
+    monkeypatch.setattr("chaperonin.inference.fold.recycle", limited)
     outcome = fold_job(models, tmp_path / "in.fasta", tmp_path / "out", SETTINGS)
-    assert (outcome.done, outcome.failed) == (1, 1) and tried == [76, 10, 10]
+    assert (outcome.done, outcome.failed) == (1, 1)
+    usual = slice_budget()
+    assert tried == [(76, usual), (76, usual >> 3), (76, usual >> 6), (10, usual), (10, usual)]
     (failure,) = failures(tmp_path / "out")
     assert failure["id"] == "large" and "76 residues need more memory" in str(failure["error"])
-    monkeypatch.setattr("chaperonin.inference.fold_forecast.free_bytes", lambda device: 100_000)
+
+
+def test_what_does_not_fit_in_large_slices_is_folded_in_small_ones(
+    models: list[FoldModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = prepare_target(UBIQUITIN)
+    expected = fold_once(models[0], prepared, 0, SETTINGS).prediction.structure.positions
+
+    def limited(*arguments: object) -> object:
+        if slice_budget() > 1 << 20:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried")
+        return recycle(*arguments)
+
+    monkeypatch.setattr("chaperonin.inference.fold.recycle", limited)
+    found = fold_once(models[0], prepared, 0, SETTINGS).prediction.structure.positions
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_a_target_that_cannot_fit_fails_before_it_is_tried(
+    models: list[FoldModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in.fasta").write_text(f">large\n{UBIQUITIN}\n>small\n{QUERY}\n")
+    free = needed_bytes(CONFIG, FoldShape(20, 1, 0), "cpu")
+    monkeypatch.setattr("chaperonin.inference.fold_forecast.free_bytes", lambda device: free)
     fold_job(models, tmp_path / "in.fasta", tmp_path / "planned", SETTINGS)
-    assert [failure["id"] for failure in failures(tmp_path / "planned")] == ["large"]
+    (failure,) = failures(tmp_path / "planned")
+    assert failure["id"] == "large" and "76 residues need at least" in str(failure["error"])
 
 
 def test_an_overflow_fails_that_target_alone(tmp_path: Path) -> None:
@@ -294,7 +344,7 @@ def test_random_weights_are_named_in_every_file(tmp_path: Path) -> None:
     models = load_models([folder], random_weights=True, device="cpu")
     (tmp_path / "P1.a3m").write_text(ALIGNMENT)
     fold_job(models, tmp_path / "P1.a3m", tmp_path / "out", SETTINGS)
-    written = sorted(path for path in (tmp_path / "out").glob("P1_*"))
+    written = sorted(path for path in (tmp_path / "out").glob("P1_*") if path.suffix != ".npz")
     assert len(written) == 5
     for path in written:
         assert "mean nothing" in " ".join(path.read_text().split()), path.name

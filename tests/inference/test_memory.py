@@ -18,6 +18,7 @@ from chaperonin.weights.pretrained import save_folder
 WITHIN = 0.15  # the project's stated bound on predicted against measured peak
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_the_predicted_peak_is_near_the_measured_one(precision: str, tmp_path: Path) -> None:
     model = ESM(ESMConfig(width=640, depth=4, heads=20, inner_width=2560))

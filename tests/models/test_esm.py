@@ -46,9 +46,10 @@ def published(width: int, depth: int, heads: int, learned: bool = False) -> EsmF
     # A prime number of normals, repeated: as good as fresh ones here, and quick at fifteen billion's width.
     pool = torch.randn(999_983, generator=torch.Generator().manual_seed(width + depth))
     for name, parameter in model.named_parameters():
-        noise = pool.repeat(-(-parameter.numel() // len(pool)))[: parameter.numel()].view(parameter.shape)
         norm = parameter.ndim == 1 and name.endswith("weight")
-        parameter.data = 1 + 0.1 * noise if norm else noise * (0.5 * parameter.shape[-1] ** -0.5)
+        values = 1 + 0.1 * pool if norm else pool * (0.5 * parameter.shape[-1] ** -0.5)
+        repeated = values.repeat(-(-parameter.numel() // len(pool)))
+        parameter.data = repeated[: parameter.numel()].view(parameter.shape)
     return model
 
 
@@ -78,9 +79,10 @@ def test_every_published_shape_equals_transformers(name: str) -> None:
     reference = published(*SHAPES[name], learned="esm1b" in name)
     model = ours(reference)
     sequences = [random_tokens(37, masks=5), random_tokens(1), random_tokens(90)]
+    theirs: list[torch.Tensor] = []
+    reference.lm_head.register_forward_pre_hook(lambda _, inputs: theirs.append(inputs[0][0]))
     with torch.inference_mode():
         hidden = run(model, sequences)
-        theirs = [reference.esm(tokens[None]).last_hidden_state[0] for tokens in sequences]
         logits = [reference(tokens[None]).logits[0] for tokens in sequences]
         torch.testing.assert_close(hidden, torch.cat(theirs), atol=EMBEDDING, rtol=0)
         torch.testing.assert_close(model.lm_head(hidden), torch.cat(logits), atol=LOGITS, rtol=0)

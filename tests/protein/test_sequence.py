@@ -82,6 +82,7 @@ def test_any_text_is_cleaned_to_known_letters_or_refused(text):
     assert clean(sequence).sequence == sequence
 
 
+@pytest.mark.alone
 def test_a_clean_sequence_of_a_million_residues_takes_under_ten_milliseconds():
     sequence = STANDARD_RESIDUES * 50_000
     best = min(_seconds(sequence) for _ in range(20))

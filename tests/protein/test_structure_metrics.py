@@ -1,25 +1,26 @@
 from dataclasses import replace
 from pathlib import Path
 
+import biotite.structure as structures
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.protein.trp_cage import model
 
 from chaperonin.errors import InputError
 from chaperonin.protein.atoms import ATOM37, ATOM_TYPES, RESIDUES
+from chaperonin.protein.correspondence import aligned_correspondence, number_correspondence
 from chaperonin.protein.structure import Structure, read_structure
 from chaperonin.protein.structure_metrics import (
     GDT_HA,
     GDT_TS,
-    aligned_correspondence,
     clash_score,
     compare,
     gdt,
     lddt,
     lddt_ca,
     lddt_per_residue,
-    number_correspondence,
     tm_scale,
     tm_score,
 )
@@ -98,6 +99,44 @@ def test_equals_the_program_tmscore(real_data, pair):
     # Ours searches once more for each cut-off, so it may find more; by 0.011 in the worst of these pairs.
     assert gdt_ts - 1e-4 <= scores.gdt_ts <= gdt_ts + 0.011
     assert gdt_ha - 1e-4 <= scores.gdt_ha <= gdt_ha + 0.011
+
+
+# What public programs print of the models of 1L2Y against the first one, as biotite's tests list them: the lDDT of
+# SWISS-MODEL's assessment server, and the TM-score of US-align for the models as they lie.
+SERVER_LDDT = (1.00, 0.86, 0.83, 0.85, 0.88, 0.85, 0.81, 0.89)
+USALIGN_TM = (1.0, 0.6979, 0.5887, 0.58205, 0.74744, 0.60918, 0.64239, 0.62509)
+
+
+def test_lddt_is_that_of_the_public_server():
+    values = [lddt(model(number), model(1)) for number in range(1, 9)]
+    assert values == pytest.approx(SERVER_LDDT, abs=0.0051)
+
+
+def test_tm_score_is_that_of_us_align_and_its_search_finds_more():
+    for number, published in enumerate(USALIGN_TM, start=1):
+        mobile, target = model(number).positions[:, CA], model(1).positions[:, CA]
+        squared = np.square(mobile - target).sum(axis=1)
+        assert (1 / (1 + squared / tm_scale(20) ** 2)).mean() == pytest.approx(published, abs=1e-5)
+        assert tm_score(mobile, target, 20)[0] >= published - 5e-4
+
+
+@pytest.mark.parametrize("number", [2, 5, 8])
+def test_scores_equal_those_of_biotite(number):
+    """All atoms only of residues whose atoms are not alike but for their names, which biotite takes as they are."""
+    mine, reference = model(number), model(1)
+    score, motion = tm_score(mine.positions[:, CA], reference.positions[:, CA], 20)
+    trace = reference.atoms()[reference.atoms().atom_name == "CA"]
+    moved_trace = trace.copy()
+    moved_trace.coord = motion.apply(mine.positions[:, CA])
+    every = np.arange(20)
+    assert structures.tm_score(trace, moved_trace, every, every, 20) == pytest.approx(score, abs=1e-6)
+    fitted, _ = structures.superimpose(trace, moved_trace)
+    assert structures.rmsd(trace, fitted) == pytest.approx(compare(mine, reference).rmsd, abs=1e-5)
+    assert structures.lddt(trace, mine.positions[:, CA]) == pytest.approx(lddt_ca(mine, reference), abs=1e-6)
+    unlike = np.flatnonzero(~np.isin(reference.aatype, [RESIDUES.index(letter) for letter in "DEFLRVY"]))
+    mine, reference = mine.keep(unlike), reference.keep(unlike)
+    theirs = structures.lddt(reference.atoms(), mine.atoms())
+    assert theirs == pytest.approx(lddt(mine, reference), abs=1e-6)
 
 
 def test_a_structure_is_equal_to_itself_wherever_it_lies(protein_g):
@@ -260,6 +299,11 @@ def _inside(structure: Structure) -> int:
     """Clashes of residues taken alone."""
     single = (structure.keep(np.array([place])) for place in range(len(structure)))
     return sum(round(clash_score(one) * one.atom_mask.sum() / 1000) for one in single)
+
+
+def test_atoms_far_from_each_other_do_not_collide():
+    trace = replace(model(1), atom_mask=model(1).atom_mask & (np.arange(37) == CA))
+    assert clash_score(trace) == 0 == clash_score(replace(trace, atom_mask=trace.atom_mask & False))
 
 
 def test_clashes_of_real_structures(real_data):

@@ -5,8 +5,11 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
 from tests.serving.load import Tally, press
 from tests.serving.running import Running, running
+
+pytestmark = pytest.mark.alone
 
 CLIENTS, SECONDS = 200, 30.0
 

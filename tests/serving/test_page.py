@@ -4,9 +4,7 @@ import csv
 import html
 import io
 import json
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import httpx
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Download, Page, expect, sync_playwright
+from tests.chromium import QUIET, chromium
 from tests.serving.page_server import BASE, CLASSES, MODEL, PROTEINS, Endpoint, running_server
 
 from chaperonin.data.sources import Record, csv_cell, read_records
@@ -39,25 +38,11 @@ GOOD = {
 }
 
 
-_QUIET = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-_QUIET += " --disable-component-update --disable-sync"
-
-
-def _chromium() -> str:
-    names = (os.environ.get("CHAPERONIN_CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
-    found = next((path for name in names if name and (path := shutil.which(name))), None)
-    if found is None:
-        pytest.skip(
-            "no chromium, chromium-browser or google-chrome: install one, or name it with CHAPERONIN_CHROMIUM"
-        )
-    return found
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    path = _chromium()
+    path = chromium()
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=_QUIET.split())
+        opened = playwright.chromium.launch(executable_path=path, args=[*QUIET, "--disable-gpu"])
         yield opened
         opened.close()
 

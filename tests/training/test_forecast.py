@@ -65,6 +65,7 @@ def train(inputs: Path, folder: Path, source: str, *overrides: str) -> tuple[dic
     return json.loads((folder / "run.json").read_text()), done.stderr
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     "means",
     [
@@ -89,6 +90,7 @@ def test_fine_tuning_takes_what_was_predicted(inputs: Path, tmp_path: Path, mean
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_pre_training_takes_what_was_predicted(inputs: Path, tmp_path: Path) -> None:
     (inputs / "pretrain.yaml").write_text(
         f"model: {{width: 64, depth: 8, heads: 4, inner_width: 256}}\n"

@@ -18,6 +18,7 @@ def run(
     recycles: int | None = None,
     seeds: int | None = None,
     keep: int | None = None,
+    pictures: bool = True,
     random_weights: Annotated[bool | None, Parameter(negative="")] = None,
     job: JobOptions = JobOptions(),  # noqa: B008 (frozen)
 ) -> int:
@@ -39,6 +40,8 @@ def run(
         How many random seeds each model folds with.
     keep
         How many structures of a target to write, best first.
+    pictures
+        Whether to draw ID_coverage.png, ID_plddt.png and ID_pae.png too.
     random_weights
         Try the program without parameters: results are meaningless and marked so.
     """
@@ -63,8 +66,10 @@ def run(
         print(forecast_fold(chosen, input, settings))
         return 0
     outcome = fold_job(chosen, input, outdir, settings, job.overwrite)
-    from chaperonin.report import write_report  # seconds long, and not needed before
+    from chaperonin.report import write_fold_pictures, write_report  # seconds long, and not needed before
 
+    if pictures:
+        write_fold_pictures(outdir)
     failed = f", {outcome.failed:,} failed (see {outdir / 'failures.jsonl'})" if outcome.failed else ""
     print(f"{outcome.done:,} done{failed}. Report: {write_report(outdir)}", file=sys.stderr)
     return outcome.exit_code

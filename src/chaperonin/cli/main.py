@@ -11,7 +11,7 @@ VERBS = {
     "fold": "structures from sequences and alignments (AlphaFold 2)",
     "predict": "labels and calibrated probabilities from a fine-tuned model",
     "train": "fine-tune a model on labelled proteins, or pre-train one",
-    "evaluate": "how good a fine-tuned model is on labelled proteins",
+    "evaluate": "how good a fine-tuned model is on labelled proteins; how near structures are to references",
     "serve": "an endpoint and a page for a model and its adapters",
     "bench": "what this machine reaches on your own model and data",
     "weights": "list, pull, verify and convert model weights",

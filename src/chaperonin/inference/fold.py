@@ -13,9 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from chaperonin.data.alignment_features import FeatureSettings, Prepared, prepare, sample
-from chaperonin.errors import InputError, UsageError
+from chaperonin.errors import InputError, MemoryLimitError, UsageError
+from chaperonin.inference.fold_memory import shape_of, slice_budgets
 from chaperonin.inference.fold_models import FoldModel
 from chaperonin.inference.fold_output import Prediction, rank_predictions
+from chaperonin.inference.memory import free_bytes
+from chaperonin.inference.run import is_out_of_memory
+from chaperonin.kernels.host_memory import return_free_memory
+from chaperonin.kernels.slices import slice_bytes
 from chaperonin.models.alphafold import model as alphafold
 from chaperonin.models.alphafold.embedding import Recycled
 from chaperonin.models.alphafold.features import Templates
@@ -122,12 +127,40 @@ def fold(
 
 
 def fold_once(model: FoldModel, prepared: Prepared, seed: int, settings: FoldSettings) -> Folded:
-    """The structure by one model and one seed; InputError where the numbers overflow."""
+    """The structure by one model and one seed.
+
+    InputError where the numbers overflow; MemoryLimitError where memory runs out with the smallest slices too.
+    """
     start = time.perf_counter()
-    generator = sample_generator(prepared, seed)
-    result, iterations = recycle(model, prepared, settings, generator)
-    prediction = _prediction(model, prepared, seed, result)
-    return Folded(prediction, iterations, time.perf_counter() - start)
+    reading = feature_settings(model, settings)
+    shape = shape_of(model, prepared, reading.clusters, reading.extra_sequences)
+    device = next(model.network.parameters()).device
+    for budget in slice_budgets(model.config, shape, free_bytes(device), device.type):
+        with slice_bytes(budget):
+            found = _unless_memory_runs_out(model, prepared, seed, settings)
+        if found is not None:
+            return replace(found, seconds=time.perf_counter() - start)
+    raise MemoryLimitError(
+        f"{shape.length:,} residues need more memory than there is",
+        advice="Use a machine with more memory, a part of the sequence, or fewer sequences "
+        "(--set msa_clusters=128 --set extra_sequences=512).",
+    )
+
+
+def _unless_memory_runs_out(
+    model: FoldModel, prepared: Prepared, seed: int, settings: FoldSettings
+) -> Folded | None:
+    try:
+        result, iterations = recycle(model, prepared, settings, sample_generator(prepared, seed))
+        return Folded(_prediction(model, prepared, seed, result), iterations, 0.0)
+    except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
+        if not is_out_of_memory(error):
+            raise
+    # Here the error and the frames that it held, with their tensors, are gone.
+    return_free_memory()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+    return None
 
 
 def recycle(

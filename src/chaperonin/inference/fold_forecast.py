@@ -1,4 +1,4 @@
-"""What folding will take: the plan of a whole input, and the memory that no way of computing does without."""
+"""What folding will take: the plan of a whole input, and whether each target fits into memory."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +8,7 @@ from chaperonin.data.sources import Rejected
 from chaperonin.errors import ChaperoninError, MemoryLimitError
 from chaperonin.inference.fold import FoldSettings, feature_settings
 from chaperonin.inference.fold_input import Reading, Target, items, read_target
+from chaperonin.inference.fold_memory import RUNTIME_BYTES, FoldShape, needed_bytes, peak_bytes, shape_of
 from chaperonin.inference.fold_models import FoldModel
 from chaperonin.inference.memory import free_bytes
 from chaperonin.kernels.hardware import choose_device
@@ -35,7 +36,7 @@ def forecast_fold(models: Sequence[FoldModel], source: Path, settings: FoldSetti
             f"# {len(models)} models ({names}) × {settings.seeds} seeds × "
             f"{' or '.join(str(number) for number in sorted(set(iterations)))} iterations (recycles + 1): "
             f"{passes:,} passes of the network for a target, {passes * len(readings):,} in all",
-            f"# at least {most / 1e9:.2f} GB for the largest target, besides the parameters",
+            f"# {most / 1e9:.2f} GB for the largest target, besides the parameters",
             *failures,
         )
     )
@@ -51,7 +52,7 @@ def read_checked(item: Target | Rejected, models: Sequence[FoldModel], settings:
         raise MemoryLimitError(
             "its files do not fit into memory", where=item.where, advice="Give a smaller alignment."
         ) from error
-    needed = _largest(models, reading.prepared, settings)
+    needed = _least(models, reading.prepared, settings)
     free = free_bytes(choose_device(settings.device))
     if needed > free:  # the system would kill the process, not the target
         raise MemoryLimitError(
@@ -63,20 +64,21 @@ def read_checked(item: Target | Rejected, models: Sequence[FoldModel], settings:
     return reading
 
 
-def least_bytes(model: FoldModel, prepared: Prepared, settings: FoldSettings) -> int:
-    """Memory that one pass of the network needs at least, besides its parameters.
-
-    Three pair representations (what comes in, its update, what the last iteration left) and two copies of each
-    alignment, in float32.
-    """
-    config, reading = model.config, feature_settings(model, settings)
-    length, rows = len(prepared.aatype), len(prepared.alignment)
-    clusters = min(rows, reading.clusters)
-    extra = min(rows - clusters, reading.extra_sequences)
-    pairs = 3 * length**2 * config.pair_width
-    alignments = 2 * length * (clusters * config.msa_width + extra * config.extra_msa_width)
-    return 4 * (pairs + alignments)
+def peak_of(model: FoldModel, prepared: Prepared, settings: FoldSettings) -> int:
+    """The most that folding this target holds at once besides parameters, with slices of the usual size."""
+    device = choose_device(settings.device).type
+    return peak_bytes(model.config, _shape(model, prepared, settings), device) + RUNTIME_BYTES
 
 
 def _largest(models: Sequence[FoldModel], prepared: Prepared, settings: FoldSettings) -> int:
-    return max(least_bytes(model, prepared, settings) for model in models)
+    return max(peak_of(model, prepared, settings) for model in models)
+
+
+def _least(models: Sequence[FoldModel], prepared: Prepared, settings: FoldSettings) -> int:
+    device = choose_device(settings.device).type
+    return max(needed_bytes(model.config, _shape(model, prepared, settings), device) for model in models)
+
+
+def _shape(model: FoldModel, prepared: Prepared, settings: FoldSettings) -> FoldShape:
+    reading = feature_settings(model, settings)
+    return shape_of(model, prepared, reading.clusters, reading.extra_sequences)

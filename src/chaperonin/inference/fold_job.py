@@ -9,8 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from chaperonin.config import as_dict
 from chaperonin.data.sources import Rejected
 from chaperonin.errors import ChaperoninError, InputError, MemoryLimitError
@@ -22,19 +20,19 @@ from chaperonin.inference.fold import (
     fold_once,
     template_digest,
 )
-from chaperonin.inference.fold_forecast import read_checked
+from chaperonin.inference.fold_forecast import peak_of, read_checked
 from chaperonin.inference.fold_input import Reading, Target, input_digest, items, read_target
 from chaperonin.inference.fold_models import FoldModel
 from chaperonin.inference.fold_output import file_name_of, rank_predictions, write_predictions
-from chaperonin.inference.fold_store import from_arrays, result_bytes, to_arrays
+from chaperonin.inference.fold_store import from_arrays, result_bytes, to_arrays, write_coverage
 from chaperonin.inference.fold_table import Row, Timing, write_summary, write_times
 from chaperonin.inference.jobs import Job, JobRecord, Outcome, Plan, Unit
 from chaperonin.inference.ledger import Ledger
 from chaperonin.inference.outdir import DATABASE
 from chaperonin.inference.progress import Progress
 from chaperonin.inference.provenance import Provenance
-from chaperonin.inference.run import is_out_of_memory
 from chaperonin.inference.sequences import refuse_inside
+from chaperonin.kernels.hardware import held_bytes
 from chaperonin.kernels.host_memory import return_free_memory
 from chaperonin.protein.sequence import file_names
 
@@ -75,7 +73,14 @@ def fold_job(
         with provenance.stage("write"):
             files = work.write()
         provenance.model = _identity(models)
-        files.append(provenance.write(outdir, records=_counts(job), tokens=job.totals.tokens))
+        files.append(
+            provenance.write(
+                outdir,
+                records=_counts(job),
+                tokens=job.totals.tokens,
+                predicted_bytes=work.predicted_bytes,
+            )
+        )
         return job.finish(files)
 
 
@@ -92,7 +97,9 @@ class _Work:
     """Record → its files, where this run has written them."""
     _latest: tuple[int, Reading] | None = None
     """The target that is being folded: its alignment is read once, not for each model."""
-    _too_large: set[int] = field(default_factory=set)
+    _too_large: dict[int, MemoryLimitError] = field(default_factory=dict)
+    held_before: int = 0
+    """Bytes before the first computation of this run, with all parameters; 0 where there was none."""
 
     def plan(self) -> None:
         """Read every target once, and enter what there is to do."""
@@ -120,6 +127,7 @@ class _Work:
             before: Unit | None = None
             for batch in self.job.batches(1):  # so that each computation is a batch of its own
                 for unit in batch:
+                    self.held_before = self.held_before or self._held_before(unit)
                     if before is not None and before.payload["target"] != unit.payload["target"]:
                         self._write_finished(before.key)
                     self._compute(unit)
@@ -140,6 +148,12 @@ class _Work:
         files = [path for paths in self.written.values() for path in paths]
         return [*files, write_summary(self.outdir, rows), write_times(self.outdir, times)]
 
+    @property
+    def predicted_bytes(self) -> int | None:
+        """The forecast of this run's peak; None where everything had been done before."""
+        peaks = [record.extra["peak_bytes"] for record in self.job.records() if not record.failed]
+        return self.held_before + max(peaks, default=0) if self.held_before else None
+
     def _enter(self, plan: Plan, target: Target, reading: Reading) -> None:
         prepared, length = reading.prepared, len(reading.prepared.aatype)
         keys = []
@@ -156,27 +170,37 @@ class _Work:
         notes = [*target.notes, *reading.notes]
         for note in notes:
             log.info("%s: %s", target.id, note)
-        extra = {"length": length, "sequences": len(prepared.alignment), "notes": notes}
+        extra = {
+            "length": length,
+            "sequences": len(prepared.alignment),
+            "notes": notes,
+            "peak_bytes": max(peak_of(model, prepared, self.settings) for model in self.models),
+        }
         plan.record(target.number, target.id, keys, extra, target.where)
 
     def _compute(self, unit: Unit) -> None:
         number, place = unit.payload["target"], unit.payload["model"]
         try:
             if number in self._too_large:
-                raise MemoryError
+                raise self._too_large[number]
             prepared = self._reading(unit).prepared
             folded = fold_once(self.models[place], prepared, unit.payload["seed"], self.settings)
+        except MemoryLimitError as error:  # the other models would find out the same
+            self._too_large[number] = error
+            self.job.fail(unit, error)
         except ChaperoninError as error:
             self.job.fail(unit, error)
-        except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
-            if not is_out_of_memory(error):
-                raise
-            self._too_large.add(number)
-            self.job.fail(unit, _no_memory(unit.tokens))
+        except MemoryError:
+            self.job.fail(unit, MemoryLimitError("its files do not fit into memory"))
         else:
-            self.job.store([unit], [to_arrays(folded, place)])
-        if number in self._too_large and torch.cuda.is_initialized():
-            torch.cuda.empty_cache()
+            self.job.store([unit], [to_arrays(folded, place, prepared.alignment)])
+
+    def _held_before(self, unit: Unit) -> int:
+        """Bytes that the process, or the GPU, holds when all parameters are loaded and nothing is computed yet."""
+        own = self.models[unit.payload["model"]].network
+        parameters = sum(parameter.nbytes for parameter in own.parameters())
+        to_come = sum("network" not in vars(model) for model in self.models) * parameters
+        return held_bytes(next(own.parameters()).device) + to_come
 
     def _reading(self, unit: Unit) -> Reading:
         number = unit.payload["target"]
@@ -229,6 +253,7 @@ class _Work:
                 software={"chaperonin": version("chaperonin")},
                 warning="; ".join(sorted(warnings)),
             )
+            self.written[record.number] += write_coverage(self.outdir, self._names[record.id], stored[0])
         return folded
 
     def _row(self, record: JobRecord, folded: Sequence[Folded]) -> Row:
@@ -309,13 +334,12 @@ def _files_of_job_before(outdir: Path) -> list[Path]:
     names = file_names(record.id for record in ledger.records()).values()
     ledger.close()
     kinds = (f"{state}_rank_*" for state in ("unrelaxed", "relaxed", "scores"))
-    patterns = (*kinds, "predicted_aligned_error_v1.json", "summary_confidences.json")
-    return [path for name in names for pattern in patterns for path in outdir.glob(f"{name}_{pattern}")]
-
-
-def _no_memory(residues: int) -> MemoryLimitError:
-    return MemoryLimitError(
-        f"{residues:,} residues need more memory than there is",
-        advice="Use a machine with more memory, a part of the sequence, or fewer sequences "
-        "(--set msa_clusters=128 --set extra_sequences=512).",
+    pictures = ("coverage.png", "plddt.png", "pae.png")
+    patterns = (
+        *kinds,
+        "predicted_aligned_error_v1.json",
+        "summary_confidences.json",
+        "coverage.npz",
+        *pictures,
     )
+    return [path for name in names for pattern in patterns for path in outdir.glob(f"{name}_{pattern}")]

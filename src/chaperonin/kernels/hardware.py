@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from chaperonin.errors import UsageError
+from chaperonin.kernels.host_memory import resident_bytes, return_free_memory
 
 _PROCESSOR_FACTS = Path("/proc/cpuinfo")
 
@@ -126,3 +127,11 @@ def _lacks(wanted: tuple[str, ...], what: str) -> str:
     if not instructions:
         return f"this system does not say which instruction sets {name!r} has"
     return f"{name!r} has no {what} ({' or '.join(FLAGS[flag] for flag in wanted)})"
+
+
+def held_bytes(device: torch.device) -> int:
+    """What is used now: by the whole process, or on a GPU by its tensors."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    return_free_memory()
+    return resident_bytes()

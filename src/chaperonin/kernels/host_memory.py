@@ -12,6 +12,7 @@ _LIBRARY = ctypes.CDLL(None)
 _MMAP_THRESHOLD = -3
 """M_MMAP_THRESHOLD of glibc's malloc.h."""
 _OWN_PAGES_BYTES = 256 << 10
+_LARGE_BYTES = 16 << 20
 _KEPT_PRIMITIVES = "64"
 _HOLES = 2
 """How much more than its tensors a process may take that leaves the heap to itself."""
@@ -40,6 +41,13 @@ def bound_heap() -> None:
     mallopt = getattr(_LIBRARY, "mallopt", None)
     if mallopt is not None:
         mallopt(_MMAP_THRESHOLD, _OWN_PAGES_BYTES)
+
+
+def keep_large_tensors_apart() -> None:
+    """Give tensors from 16 MiB on pages of their own, as `bound_heap` does from 256 KiB on: too few to cost time."""
+    mallopt = getattr(_LIBRARY, "mallopt", None)
+    if mallopt is not None:
+        mallopt(_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
 def return_free_memory() -> None:

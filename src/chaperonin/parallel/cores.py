@@ -5,13 +5,12 @@ its own a core waits once, at the end.
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
-from functools import cache
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
+from chaperonin.kernels.cores import on_cores
 from chaperonin.kernels.segments import Segments
 from chaperonin.shapes import Float, Int
 
@@ -38,13 +37,10 @@ def run_on_cores(
     def run(own: slice) -> Tensor:
         first = segments.starts[own.start]
         mine = Segments(segments.lengths[own])
-        with torch.inference_mode():
-            return model(tokens[first : first + mine.total], mine)
+        return model(tokens[first : first + mine.total], mine)
 
-    futures = [_threads(len(parts)).submit(run, own) for own in parts]
-    wait(futures)  # an error of one comes out when the others have let go of their memory
     with torch.inference_mode():
-        return torch.cat([future.result() for future in futures])
+        return torch.cat(on_cores(parts, run))
 
 
 def split(segments: Segments, count: int) -> list[slice]:
@@ -60,12 +56,3 @@ def split(segments: Segments, count: int) -> list[slice]:
     if -1 in edges or max(sum(segments.lengths[own]) for own in parts) > _IMBALANCE * mean:
         return whole
     return parts
-
-
-def core_threads(count: int) -> ThreadPoolExecutor:
-    """Threads that compute alone: a thread whose products take one thread has no OpenMP threads of its own."""
-    return ThreadPoolExecutor(count, "core", torch.set_num_threads, (1,))
-
-
-_threads = cache(core_threads)
-"""The same ones for every batch."""

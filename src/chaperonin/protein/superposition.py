@@ -44,20 +44,24 @@ def superposed_rmsd(mobile: ArrayLike, target: ArrayLike) -> float:
 
 
 def search_superpositions(
-    mobile: ArrayLike, target: ArrayLike, radii: tuple[float, float], score: Callable[[Points], Points]
+    mobile: ArrayLike,
+    target: ArrayLike,
+    radii: tuple[float, float],
+    score: Callable[[Points], Points],
+    most_starts: int = 1024,
 ) -> tuple[Points, list[Motion]]:
     """The highest value of each score, and the motions that have them, among those that fragments lead to.
 
     `score` takes squared distances `[motions, points]` and gives `[motions, scores]`. Each fragment of L, L/2, L/4 …
     to 4 points is superposed; the pairs then within the first radius (grown where they are fewer than three) are
     superposed in turn, then those within the second, until they stay the same: the search of Zhang & Skolnick
-    (2004, Proteins 57:702). Above 1,024 points the fragments of one length start at 1,024 equally spaced places,
-    not at each.
+    (2004, Proteins 57:702). The fragments of one length start at each point, or at `most_starts` equally spaced ones;
+    their program takes every 40th.
     """
     mobile, target = _pair(mobile, target)
     pairs = _Pairs(mobile, target)
     best, found = np.full(score(np.zeros((1, len(mobile)))).shape[1], -np.inf), {}
-    for chosen in _fragments(len(mobile)):
+    for chosen in _fragments(len(mobile), most_starts):
         for round_number in range(_ROUNDS):
             rotations, translations = pairs.superpose(chosen)
             squared = pairs.squared_distances(rotations, translations)
@@ -74,7 +78,6 @@ def search_superpositions(
 
 
 _ROUNDS = 20
-_STARTS = 1024
 _SHORTEST = 4
 _BLOCK = 256
 
@@ -119,12 +122,12 @@ class _Pairs:
         return Motion(rotation, translation + self.target_center - rotation @ self.mobile_center)
 
 
-def _fragments(length: int) -> Iterator[NDArray[np.bool_]]:
+def _fragments(length: int, most_starts: int) -> Iterator[NDArray[np.bool_]]:
     """Choices of consecutive points `[some, length]`, a block of motions at a time."""
     size = length
     while True:
         last = length - size
-        starts = np.unique(np.linspace(0, last, min(last + 1, _STARTS)).round().astype(np.int64))
+        starts = np.unique(np.linspace(0, last, min(last + 1, most_starts)).round().astype(np.int64))
         for first in range(0, len(starts), _BLOCK):
             offset = np.arange(length) - starts[first : first + _BLOCK, None]
             yield (offset >= 0) & (offset < size)

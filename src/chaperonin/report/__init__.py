@@ -8,6 +8,7 @@ from chaperonin.report.figures import (
     length_histogram,
     save_contact_picture,
 )
+from chaperonin.report.fold_pictures import write_fold_pictures
 from chaperonin.report.page import write_report
 from chaperonin.report.variant_figures import score_histogram, score_scatter, variant_heat_map
 
@@ -21,5 +22,6 @@ __all__ = [
     "score_scatter",
     "variant_heat_map",
     "write_contact_pictures",
+    "write_fold_pictures",
     "write_report",
 ]

@@ -71,7 +71,25 @@ class Terms:
     wide: ClassVar[bool] = True
 
 
-Part = Illustration | Table | Heading | Paragraph | Code | Terms
+@dataclass(frozen=True)
+class StructureView:
+    """A structure that the reader can turn, where the browser has WebGL."""
+
+    kind: ClassVar[str] = "structure"
+    anchor: str
+    """Id of the element that holds the atoms; no two are the same on a page."""
+    atoms: Markup
+    """PDB text."""
+    name: str
+    file: str
+    """Where all its atoms are."""
+    caption: str
+    warning: str = ""
+    """Stands in the picture."""
+    wide: ClassVar[bool] = False
+
+
+Part = Illustration | Table | Heading | Paragraph | Code | Terms | StructureView
 
 
 @dataclass(frozen=True)

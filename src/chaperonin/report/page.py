@@ -13,6 +13,7 @@ from markupsafe import Markup
 from chaperonin.errors import InputError
 from chaperonin.report import contact_section, embedding_section
 from chaperonin.report.blocks import Illustration, Section, Table, Terms
+from chaperonin.report.comparison_section import comparison_section
 from chaperonin.report.figures import length_histogram
 from chaperonin.report.files import read_mapping
 from chaperonin.report.finetune_section import curves_section, is_finetuning, result_section
@@ -20,6 +21,7 @@ from chaperonin.report.fold_section import fold_section
 from chaperonin.report.prediction_section import prediction_section
 from chaperonin.report.provenance import RUN_FILE, failures_section, provenance_section, summary
 from chaperonin.report.score_section import score_section
+from chaperonin.report.structure_view import script_policy, viewer_scripts
 from chaperonin.report.style import as_svg
 from chaperonin.report.training_section import training_section
 from chaperonin.report.wording import count, mapping, moment, number
@@ -72,6 +74,7 @@ def _results(outdir: Path) -> list[Section | None]:
         None if is_finetuning(outdir) else scores,
         contact_section.contact_section(outdir),
         fold_section(outdir),
+        comparison_section(outdir),
         result_section(outdir),
         prediction_section(outdir),
         curves_section(outdir) if is_finetuning(outdir) else training_section(outdir),
@@ -115,6 +118,7 @@ def _render(run: Mapping[str, object], sections: list[Section], failed: int) -> 
     environment.filters["breakable"] = _breakable
     verb = str(run.get("verb") or "")
     style = resources.files("chaperonin.report").joinpath("page.css").read_text(encoding="utf-8")
+    scripts = viewer_scripts(sections)
     return environment.get_template("page.html.j2").render(
         title=_TITLES.get(verb, f"{verb.capitalize()} job" if verb else "Job"),
         sentence=_sentence(run, failed),
@@ -125,6 +129,8 @@ def _render(run: Mapping[str, object], sections: list[Section], failed: int) -> 
         sections=sections,
         version=mapping(run, "versions").get("chaperonin") or "",
         style=Markup(style),
+        scripts=scripts,
+        script_policy=Markup(script_policy(scripts)),
     )
 
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from chaperonin.data.batching import Batch, fill_up, make_batch
-from chaperonin.parallel.cores import core_threads
+from chaperonin.kernels.cores import core_threads
 from chaperonin.protein.variant import RESIDUES
 from chaperonin.serving.batcher import Item
 from chaperonin.serving.models import Models

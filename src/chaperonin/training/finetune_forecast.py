@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from chaperonin.data.stream import Place
+from chaperonin.kernels.hardware import held_bytes
 from chaperonin.tasks.features import CHUNK_TOKENS
 from chaperonin.tasks.items import FeatureItem, Item
 from chaperonin.tasks.predictor import Predictor
@@ -27,7 +28,7 @@ from chaperonin.training.loop import LoopSettings
 from chaperonin.training.material import Material
 from chaperonin.training.means import trainable_parameters
 from chaperonin.training.precision import autocast_dtype
-from chaperonin.training.tensor_memory import held_bytes, memory_text, own_bytes, peak_bytes, settles
+from chaperonin.training.tensor_memory import memory_text, own_bytes, peak_bytes, settles
 
 _PROBE_TOKENS = 512
 _ENDS = 2

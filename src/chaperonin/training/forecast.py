@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
+from chaperonin.kernels.hardware import held_bytes
 from chaperonin.tasks.masked_language import MaskedLanguage
 from chaperonin.training.loop import Training
 from chaperonin.training.pretrain import Corpus, Pretraining, new_model, training_stream
-from chaperonin.training.tensor_memory import held_bytes, memory_text, peak_bytes, settles
+from chaperonin.training.tensor_memory import memory_text, peak_bytes, settles
 
 _PROBE_STEPS = 3
 

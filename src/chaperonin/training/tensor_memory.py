@@ -13,8 +13,6 @@ from torch.utils._pytree import tree_leaves
 
 from chaperonin.kernels.host_memory import (
     peak_resident_bytes,
-    resident_bytes,
-    return_free_memory,
     settle_heap,
 )
 from chaperonin.training.loop import LoopSettings
@@ -78,14 +76,6 @@ def _storage_key(tensor: Tensor) -> int:
 def own_bytes(model: nn.Module) -> int:
     """Bytes of a model's parameters and buffers."""
     return sum(own.nbytes for own in chain(model.parameters(), model.buffers()))
-
-
-def held_bytes(device: torch.device) -> int:
-    """What is used now: by the whole process, or on a GPU by its tensors."""
-    if device.type == "cuda":
-        return torch.cuda.memory_allocated(device)
-    return_free_memory()
-    return resident_bytes()
 
 
 def peak_held_bytes(device: torch.device) -> int:

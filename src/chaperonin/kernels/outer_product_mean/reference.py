@@ -16,13 +16,15 @@ def lacks() -> str:
     return ""
 
 
-def supports(left: Tensor, right: Tensor, mask: Tensor, out: Tensor, out_bias: Tensor) -> bool:
+def supports(pair: Tensor, left: Tensor, right: Tensor, mask: Tensor, out: Tensor, out_bias: Tensor) -> bool:
     """Everything."""
     return True
 
 
-def outer_product_mean(left: Tensor, right: Tensor, mask: Tensor, out: Tensor, out_bias: Tensor) -> Tensor:
+def outer_product_mean(
+    pair: Tensor, left: Tensor, right: Tensor, mask: Tensor, out: Tensor, out_bias: Tensor
+) -> Tensor:
     """Differs from the paper: the bias is added before the division, and the mean is over real sequences."""
     outer = torch.einsum("sic,sjd->ijcd", left, right).flatten(-2)
     both = torch.einsum("si,sj->ij", mask, mask)
-    return linear(outer, out, out_bias) / (EPSILON + both)[..., None]
+    return pair + linear(outer, out, out_bias) / (EPSILON + both)[..., None]

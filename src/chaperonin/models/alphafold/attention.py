@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from chaperonin.kernels.gated_attention import gated_attention
-from chaperonin.kernels.slices import slices
+from chaperonin.kernels.slices import each_slice
 from chaperonin.shapes import Float
 
 
@@ -137,6 +137,9 @@ def pair_scores(
     if torch.is_grad_enabled():
         return project(norm(pair)).permute(2, 0, 1)
     scores = pair.new_empty(project.out_features, *pair.shape[:2])
-    for rows in slices(len(pair), pair[0].nbytes):
+
+    def work(rows: slice) -> None:
         scores[:, rows] = project(norm(pair[rows])).permute(2, 0, 1)
+
+    each_slice(pair, pair[0].numel(), work)
     return scores

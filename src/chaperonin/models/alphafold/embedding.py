@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
+from chaperonin.kernels.slices import add, change, fill
 from chaperonin.models.alphafold.config import AlphaFoldConfig
 from chaperonin.models.alphafold.features import Features
 from chaperonin.protein.torsions import pseudo_beta
@@ -48,17 +49,27 @@ class InputEmbedding(nn.Module):
         self.right = nn.Linear(TARGET_CHANNELS, config.pair_width)
         self.relative_position = nn.Linear(2 * _FAR + 1, config.pair_width)
 
-    def forward(
-        self, features: Features
-    ) -> tuple[Float[Tensor, "sequences length msa_width"], Float[Tensor, "length length pair_width"]]:
-        """Alignment and pair representation."""
-        target = features.target
-        pair = self.left(target)[:, None] + self.right(target)[None]
-        return self.msa(features.msa) + self.target(target), pair + self._positions(features.residue_index)
+    def alignment(self, features: Features) -> Float[Tensor, "sequences length msa_width"]:
+        """The alignment representation."""
+        target = self.target(features.target)
+        return add(self.msa(features.msa), lambda own: target, target.numel())
 
-    def _positions(self, residue_index: Int[Tensor, " length"]) -> Float[Tensor, "length length pair_width"]:
+    def add_pairs(
+        self, pair: Float[Tensor, "length length pair_width"], features: Features
+    ) -> Float[Tensor, "length length pair_width"]:
+        """The pairs with both residues and their distance along the chain added."""
+        right, index = self.right(features.target), features.residue_index
+
+        def update(own: Tensor, left: Tensor, rows: Tensor) -> Tensor:
+            return left[:, None] + right + self._positions(rows, index)
+
+        return add(pair, update, 3 * pair[0].numel(), self.left(features.target), index)
+
+    def _positions(
+        self, left: Int[Tensor, " rows"], right: Int[Tensor, " length"]
+    ) -> Float[Tensor, "rows length pair_width"]:
         """A product with one-hot rows picks columns of the weight."""
-        apart = (residue_index[:, None] - residue_index[None]).clamp(-_FAR, _FAR) + _FAR
+        apart = (left[:, None] - right).clamp(-_FAR, _FAR) + _FAR
         layer = self.relative_position
         return (layer.weight.T + layer.bias)[apart]
 
@@ -72,14 +83,27 @@ class RecyclingEmbedding(nn.Module):
         self.pair_norm = nn.LayerNorm(config.pair_width)
         self.msa_norm = nn.LayerNorm(config.msa_width)
 
-    def forward(
+    def add_row(
+        self, msa: Float[Tensor, "sequences length msa_width"], last: Recycled
+    ) -> Float[Tensor, "sequences length msa_width"]:
+        """The alignment with the last first row, normalised, added to its first."""
+        row = self.msa_norm(last.msa_row)
+        if torch.is_grad_enabled():
+            return torch.cat([msa[:1] + row, msa[1:]])
+        msa[0] += row
+        return msa
+
+    def pairs(
         self, aatype: Int[Tensor, " length"], last: Recycled
-    ) -> tuple[Float[Tensor, "length msa_width"], Float[Tensor, "length length pair_width"]]:
-        """What is added to the first row of the alignment, and to the pairs."""
-        bins = distance_bins(
-            pseudo_beta(aatype, last.positions), _RECYCLED_NEAREST, _RECYCLED_FARTHEST, _RECYCLED_BINS
-        )
-        return self.msa_norm(last.msa_row), self.distances(bins) + self.pair_norm(last.pair)
+    ) -> Float[Tensor, "length length pair_width"]:
+        """The normalised pairs with their distances; without gradient `last.pair` is overwritten."""
+        beta = pseudo_beta(aatype, last.positions)
+
+        def embed(pair: Tensor, rows: Tensor) -> Tensor:
+            bins = distance_bins(rows, beta, _RECYCLED_NEAREST, _RECYCLED_FARTHEST, _RECYCLED_BINS)
+            return self.distances(bins) + self.pair_norm(pair)
+
+        return change(last.pair, embed, 3 * last.pair[0].numel(), beta)
 
 
 class ExtraEmbedding(nn.Module):
@@ -91,16 +115,29 @@ class ExtraEmbedding(nn.Module):
 
     def forward(self, features: Features) -> Float[Tensor, "extra length extra_msa_width"]:
         """Residue one-hot, whether and how much is deleted before it."""
-        deletions = torch.stack([features.extra_has_deletion, features.extra_deletion], dim=-1)
-        residues = one_hot(features.extra_msa, EXTRA_CHANNELS - 2).to(deletions.dtype)
-        return self.embed(torch.cat([residues, deletions], dim=-1))
+        given = (features.extra_deletion, features.extra_has_deletion, features.extra_msa)
+        shape = (*features.extra_msa.shape, self.embed.out_features)
+        return fill(shape, self._rows, 4 * EXTRA_CHANNELS * shape[1], *given)
+
+    def _rows(
+        self,
+        deletion: Float[Tensor, "rows length"],
+        has_deletion: Float[Tensor, "rows length"],
+        residues: Int[Tensor, "rows length"],
+    ) -> Float[Tensor, "rows length extra_msa_width"]:
+        kinds = one_hot(residues, EXTRA_CHANNELS - 2).to(deletion.dtype)
+        return self.embed(torch.cat([kinds, has_deletion[..., None], deletion[..., None]], dim=-1))
 
 
 def distance_bins(
-    points: Float[Tensor, "length 3"], nearest: float, farthest: float, bins: int
-) -> Float[Tensor, "length length bins"]:
+    left: Float[Tensor, "rows 3"],
+    right: Float[Tensor, "length 3"],
+    nearest: float,
+    farthest: float,
+    bins: int,
+) -> Float[Tensor, "rows length bins"]:
     """One-hot bin of each distance; none below the first edge (Algorithm 32, line 1)."""
-    edges = torch.linspace(nearest, farthest, bins, device=points.device, dtype=points.dtype).square()
-    squared = (points[:, None] - points[None]).square().sum(-1, keepdim=True)
+    edges = torch.linspace(nearest, farthest, bins, device=left.device, dtype=left.dtype).square()
+    squared = (left[:, None] - right).square().sum(-1, keepdim=True)
     beyond = torch.cat([edges[1:], edges.new_tensor([1e8])])
-    return ((squared > edges) & (squared < beyond)).to(points.dtype)
+    return ((squared > edges) & (squared < beyond)).to(left.dtype)

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from chaperonin.kernels.outer_product_mean import outer_product_mean
-from chaperonin.kernels.slices import add, slices
-from chaperonin.kernels.triangle_multiplication import triangle_multiplication
+from chaperonin.kernels.slices import add, fill
+from chaperonin.kernels.triangle_multiplication import TriangleWeights, triangle_multiplication
 from chaperonin.models.alphafold.attention import (
     ColumnAttention,
     GatedAttention,
@@ -27,14 +27,15 @@ class Transition(nn.Module):
         self.up = nn.Linear(width, factor * width)
         self.down = nn.Linear(factor * width, width)
 
-    def forward(self, x: Float[Tensor, "rows length width"]) -> Float[Tensor, "rows length width"]:
-        """Each place by itself."""
+    def forward(self, x: Float[Tensor, "*places width"]) -> Float[Tensor, "*places width"]:
+        """Each place by itself: what is to be added."""
         hidden = self.up(self.norm(x))
         return self.down(hidden.relu() if torch.is_grad_enabled() else hidden.relu_())
 
-    def row_floats(self, x: Tensor) -> int:
-        """Numbers in between for one row: normalised, hidden, the update."""
-        return x.shape[1:].numel() * (2 + self.up.out_features // self.up.in_features)
+    def add_to(self, x: Float[Tensor, "rows length width"]) -> Float[Tensor, "rows length width"]:
+        """x with its update; without gradient x is overwritten. In between: normalised, hidden, the update."""
+        floats = 2 * self.up.in_features + self.up.out_features
+        return add(x.reshape(-1, x.shape[-1]), self, floats).view(x.shape)
 
 
 class OuterProductMean(nn.Module):
@@ -48,19 +49,20 @@ class OuterProductMean(nn.Module):
         self.out = nn.Linear(channels * channels, pair_width)
 
     def forward(
-        self, msa: Float[Tensor, "sequences length width"], mask: Float[Tensor, "sequences length"]
+        self,
+        pair: Float[Tensor, "length length pair_width"],
+        msa: Float[Tensor, "sequences length width"],
+        mask: Float[Tensor, "sequences length"],
     ) -> Float[Tensor, "length length pair_width"]:
-        """The mean over real sequences of the products of two residues."""
+        """The pairs, with the mean over real sequences of the products of two residues added."""
         left, right = self._sides(msa, mask).chunk(2, dim=-1)
-        return outer_product_mean(left, right, mask, self.out.weight, self.out.bias)
+        return outer_product_mean(pair, left, right, mask, self.out.weight, self.out.bias)
 
     def _sides(self, msa: Tensor, mask: Tensor) -> Tensor:
-        if torch.is_grad_enabled():
-            return self.project(self.norm(msa)) * mask[..., None]
-        sides = msa.new_empty(*mask.shape, self.project.out_features)
-        for rows in slices(len(msa), 2 * msa.shape[1:].numel() * msa.element_size()):
-            torch.mul(self.project(self.norm(msa[rows])), mask[rows, :, None], out=sides[rows])
-        return sides
+        def project(rows: Tensor, mask: Tensor) -> Tensor:
+            return self.project(self.norm(rows)) * mask[..., None]
+
+        return fill((*mask.shape, self.project.out_features), project, 2 * msa.shape[1:].numel(), msa, mask)
 
 
 class TriangleMultiplication(nn.Module):
@@ -80,23 +82,10 @@ class TriangleMultiplication(nn.Module):
     def forward(
         self, pair: Float[Tensor, "length length width"], mask: Float[Tensor, "length length"]
     ) -> Float[Tensor, "length length width"]:
-        """Each edge from the two others of every triangle that it belongs to: what is to be added."""
-        product = self.product(pair, mask)
-        return self.update(pair, product.transpose(0, 1))
-
-    def product(
-        self, pair: Float[Tensor, "length length width"], mask: Float[Tensor, "length length"]
-    ) -> Float[Tensor, "width length length"]:
-        """The sum over the third residue."""
-        norm, project, gate = ((own.weight, own.bias) for own in (self.norm, self.project, self.gate))
-        return triangle_multiplication(pair, mask, norm, project, gate, self.outgoing)
-
-    def update(
-        self, pair: Float[Tensor, "rows length width"], product: Float[Tensor, "rows width length"]
-    ) -> Float[Tensor, "rows length width"]:
-        """Rows of what is to be added."""
-        opened = self.out_gate(self.norm(pair)).sigmoid()
-        return self.out(self.product_norm(product.transpose(1, 2))) * opened
+        """The pairs, each with what the two other edges of every triangle that it belongs to say of it."""
+        layers = (self.norm, self.project, self.gate, self.product_norm, self.out, self.out_gate)
+        weights = TriangleWeights(*(own for layer in layers for own in (layer.weight, layer.bias)))
+        return triangle_multiplication(pair, mask, weights, self.outgoing)
 
 
 class PairUpdates(nn.Module):
@@ -118,13 +107,10 @@ class PairUpdates(nn.Module):
         steps = [self._multiply, self._attend]
         for step in reversed(steps) if self.attention_first else steps:
             pair = step(pair, mask)
-        return add(pair, self.transition, self.transition.row_floats(pair))
+        return self.transition.add_to(pair)
 
     def _multiply(self, pair: Tensor, mask: Tensor) -> Tensor:
-        for multiplication in (self.multiplication_outgoing, self.multiplication_incoming):
-            product = multiplication.product(pair, mask).transpose(0, 1)
-            pair = add(pair, multiplication.update, 6 * pair[0].numel(), product)
-        return pair
+        return self.multiplication_incoming(self.multiplication_outgoing(pair, mask), mask)
 
     def _attend(self, pair: Tensor, mask: Tensor) -> Tensor:
         for attention, along in ((self.attention_starting, (0, 1)), (self.attention_ending, (1, 0))):
@@ -162,14 +148,9 @@ class EvoformerBlock(nn.Module):
         msa = add(msa, update, GatedAttention.row_floats(length, width), msa_mask)
         columns = msa.transpose(0, 1)
         columns = add(columns, self.column_attention, GatedAttention.row_floats(sequences, width), msa_mask.T)
-        msa = add(columns.transpose(0, 1), self.msa_transition, self.msa_transition.row_floats(msa))
-        pair = accumulate(pair, self.outer_product_mean(msa, msa_mask))
+        msa = self.msa_transition.add_to(columns.transpose(0, 1))
+        pair = self.outer_product_mean(pair, msa, msa_mask)
         return msa, self.pair_updates(pair, pair_mask)
-
-
-def accumulate(x: Tensor, update: Tensor) -> Tensor:
-    """x + update; without gradient in place."""
-    return x + update if torch.is_grad_enabled() else x.add_(update)
 
 
 def pair_mask_of(mask: Float[Tensor, " length"]) -> Float[Tensor, "length length"]:

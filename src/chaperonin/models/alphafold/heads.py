@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from chaperonin.kernels.slices import fill
 from chaperonin.models.alphafold.config import AlphaFoldConfig
 from chaperonin.shapes import Float
 
@@ -47,14 +48,24 @@ class Heads(nn.Module):
         structure: Float[Tensor, "length single_width"],
     ) -> Logits:
         """`structure`: the last activations of the structure module."""
-        half = self.distogram(pair)
         return Logits(
             lddt=self.lddt(structure),
-            distogram=half + half.transpose(0, 1),
+            distogram=self._distances(pair),
             masked_msa=self.masked_msa(msa),
             resolved=self.resolved(single),
             aligned_error=None if self.aligned_error is None else self.aligned_error(pair),
         )
+
+    def _distances(
+        self, pair: Float[Tensor, "length length pair_width"]
+    ) -> Float[Tensor, "length length 64"]:
+        """The same for both orders of two residues."""
+
+        def compute(there: Tensor, back: Tensor) -> Tensor:
+            return self.distogram(there) + self.distogram(back)
+
+        shape = (*pair.shape[:2], DISTANCE_BINS)
+        return fill(shape, compute, 3 * DISTANCE_BINS * len(pair), pair, pair.transpose(0, 1))
 
 
 class LDDTHead(nn.Module):

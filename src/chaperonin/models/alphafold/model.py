@@ -64,7 +64,11 @@ class AlphaFold(nn.Module):
         self.heads = Heads(config)
 
     def forward(self, features: Features, last: Recycled | None = None) -> Prediction:
-        """One iteration (Algorithm 2, lines 4 to 23). Templates of `features` are for models that read them."""
+        """One iteration (Algorithm 2, lines 4 to 23). Templates of `features` are for models that read them.
+
+        Without gradient the pair representation is one tensor from its first to its last update: `last.pair` is
+        overwritten.
+        """
         found = self.represent(features, last)
         structure = self.structure(found.single, found.pair, features.aatype, features.mask)
         logits = self.heads(found.msa, found.pair, found.single, structure.single)
@@ -72,13 +76,12 @@ class AlphaFold(nn.Module):
 
     def represent(self, features: Features, last: Recycled | None = None) -> Representations:
         """The Evoformer's part."""
-        msa, pair = self.embedding(features)
         if last is None:
-            last = Recycled.nothing(len(features.aatype), self.config, like=pair)
-        row, recycled = self.recycling(features.aatype, last)
-        msa = torch.cat([msa[:1] + row, msa[1:]])
+            last = Recycled.nothing(len(features.aatype), self.config, like=features.target)
         mask = pair_mask_of(features.mask)
-        pair = self._extra(features, self._templated(features, pair + recycled, mask), mask)
+        pair = self.embedding.add_pairs(self.recycling.pairs(features.aatype, last), features)
+        pair = self._extra(features, self._templated(features, pair, mask), mask)
+        msa = self.recycling.add_row(self.embedding.alignment(features), last)
         sequences, msa_mask = len(msa), features.msa_mask
         if self.template_rows is not None and features.templates is not None:
             rows, rows_mask = self.template_rows(features.templates)
@@ -95,7 +98,7 @@ class AlphaFold(nn.Module):
     ) -> Float[Tensor, "length length pair_width"]:
         if self.templates is None or features.templates is None:
             return pair
-        return pair + self.templates(pair, features.templates, mask)
+        return self.templates(pair, features.templates, mask)
 
     def _extra(
         self,

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, softplus
 
+from chaperonin.kernels.slices import fill
 from chaperonin.models.alphafold.config import AlphaFoldConfig
 from chaperonin.protein.frames import Frames, rotation_of, turned_by
 from chaperonin.protein.torsions import as_atom37, atoms_of, group_frames
@@ -119,36 +120,34 @@ class InvariantPointAttention(nn.Module):
         mask: Float[Tensor, " length"],
     ) -> Float[Tensor, "length width"]:
         """Residues attend by their activations, by their pair, and by the distance of points that move with them."""
+        query = self.query(single).unflatten(-1, (_HEADS, -1)) * (3 * _CHANNELS) ** -0.5
         key, value = self.key_value(single).unflatten(-1, (_HEADS, -1)).split(_CHANNELS, dim=-1)
+        query_points = _points(self.query_points(single), frames)
         key_points, value_points = _points(self.key_value_points(single), frames).split(
             (_QUERY_POINTS, _VALUE_POINTS), dim=-2
         )
-        weights = self._weights(single, pair, frames, key, key_points, mask)
-        scalars = torch.einsum("hqk,khc->qhc", weights, value)
-        points = frames[:, None, None].invert(torch.einsum("hqk,khpx->qhpx", weights, value_points))
-        pairs = torch.einsum("hqk,qkc->qhc", weights, pair)
+        spread = softplus(self.point_weights) * (3 * _QUERY_POINTS * 9 / 2) ** -0.5
+
+        def attend(query: Tensor, query_points: Tensor, pair: Tensor, own_mask: Tensor) -> Tensor:
+            """Three terms of about equal variance; then values, points and pairs, beside each other."""
+            scores = torch.einsum("qhc,khc->hqk", query, key)
+            scores = scores + 3**-0.5 * self.pair_bias(pair).permute(2, 0, 1)
+            apart = (query_points[:, None] - key_points).square().sum((-1, -2))
+            scores = scores - 0.5 * (apart * spread).permute(2, 0, 1)
+            weights = (scores - 1e5 * (1 - torch.outer(own_mask, mask))).softmax(dim=-1)
+            scalars = torch.einsum("hqk,khc->qhc", weights, value)
+            points = torch.einsum("hqk,khpx->qhpx", weights, value_points)
+            pairs = torch.einsum("hqk,qkc->qhc", weights, pair)
+            return torch.cat([scalars, points.flatten(-2), pairs], dim=-1)
+
+        shape = (len(single), _HEADS, _CHANNELS + 3 * _VALUE_POINTS + pair.shape[-1])
+        row = 8 * _HEADS * _QUERY_POINTS * len(single)
+        found = fill(shape, attend, row, query, query_points, pair, mask)
+        scalars, points, pairs = found.split((_CHANNELS, 3 * _VALUE_POINTS, pair.shape[-1]), dim=-1)
+        points = frames[:, None, None].invert(points.unflatten(-1, (_VALUE_POINTS, 3)))
         lengths = (points.square().sum(-1) + 1e-8).sqrt()
         parts = [scalars, *points.unbind(-1), lengths, pairs]
         return self.out(torch.cat([part.flatten(1) for part in parts], dim=-1))
-
-    def _weights(
-        self,
-        single: Float[Tensor, "length width"],
-        pair: Float[Tensor, "length length pair_width"],
-        frames: Frames,
-        key: Float[Tensor, "length heads channels"],
-        key_points: Float[Tensor, "length heads points 3"],
-        mask: Float[Tensor, " length"],
-    ) -> Float[Tensor, "heads length length"]:
-        """Three terms of about equal variance."""
-        query = self.query(single).unflatten(-1, (_HEADS, -1)) * (3 * _CHANNELS) ** -0.5
-        scores = torch.einsum("qhc,khc->hqk", query, key)
-        scores = scores + 3**-0.5 * self.pair_bias(pair).permute(2, 0, 1)
-        query_points = _points(self.query_points(single), frames)
-        apart = (query_points[:, None] - key_points[None]).square().sum((-1, -2))
-        spread = softplus(self.point_weights) * (3 * _QUERY_POINTS * 9 / 2) ** -0.5
-        scores = scores - 0.5 * (apart * spread).permute(2, 0, 1)
-        return (scores - 1e5 * (1 - torch.outer(mask, mask))).softmax(dim=-1)
 
 
 def _points(

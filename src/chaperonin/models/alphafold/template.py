@@ -1,9 +1,12 @@
 """Known structures as pairs and as rows of the alignment (Algorithms 2, 16 and 17)."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
+from chaperonin.kernels.slices import add, change, fill
 from chaperonin.models.alphafold.config import AlphaFoldConfig
 from chaperonin.models.alphafold.embedding import distance_bins
 from chaperonin.models.alphafold.evoformer import PairUpdates
@@ -39,16 +42,15 @@ class TemplateEmbedding(nn.Module):
         templates: Templates,
         mask: Float[Tensor, "length length"],
     ) -> Float[Tensor, "length length pair_width"]:
-        """What is added to the pairs: zero without any template."""
-        embedded = torch.stack(
-            [
-                self._one(
-                    templates.aatype[number], templates.positions[number], templates.atom_mask[number], mask
-                )
-                for number in range(len(templates.aatype))
-            ]
-        )
-        return self.attention(pair, embedded, templates.mask) * (templates.mask.sum() > 0)
+        """The pairs with what is known of them; unchanged without any template."""
+        each = zip(templates.aatype, templates.positions, templates.atom_mask, strict=True)
+        embedded = [self._one(*own, mask) for own in each]
+        seen = (templates.mask.sum() > 0).to(pair.dtype)
+
+        def update(own: Tensor, *rows: Tensor) -> Tensor:
+            return self.attention(own, torch.stack(rows), templates.mask) * seen
+
+        return add(pair, update, (len(embedded) + 1) * 2 * pair[0].numel(), *embedded)
 
     def _one(
         self,
@@ -58,10 +60,14 @@ class TemplateEmbedding(nn.Module):
         mask: Float[Tensor, "length length"],
     ) -> Float[Tensor, "length length template_width"]:
         """The pair stack of one template (Algorithm 16)."""
-        pair = self.embed(pair_features(aatype, positions, atom_mask))
+        sides = Sides.of(aatype, positions, atom_mask)
+        shape = (*mask.shape, self.embed.out_features)
+        pair = fill(
+            shape, lambda *rows: self.embed(sides.pairs(*rows)), 3 * PAIR_CHANNELS * shape[1], *sides.rows
+        )
         for block in self.blocks:
             pair = block(pair, mask)
-        return self.norm(pair)
+        return change(pair, self.norm, pair[0].numel())
 
 
 class TemplateAttention(nn.Module):
@@ -76,11 +82,11 @@ class TemplateAttention(nn.Module):
 
     def forward(
         self,
-        pair: Float[Tensor, "length length pair_width"],
-        embedded: Float[Tensor, "templates length length template_width"],
+        pair: Float[Tensor, "rows length pair_width"],
+        embedded: Float[Tensor, "templates rows length template_width"],
         mask: Float[Tensor, " templates"],
-    ) -> Float[Tensor, "length length pair_width"]:
-        """There is no gate here."""
+    ) -> Float[Tensor, "rows length pair_width"]:
+        """What is added to some rows of the pairs. There is no gate here."""
         query = self.query(pair).unflatten(-1, (self.heads, -1))
         key, value = self.key_value(embedded).unflatten(-1, (2, self.heads, -1)).unbind(-3)
         scores = torch.einsum("ijhd,tijhd->ijht", query * query.shape[-1] ** -0.5, key)
@@ -107,26 +113,50 @@ class TemplateRows(nn.Module):
         return rows, torsions.mask[..., 2]
 
 
-def pair_features(
-    aatype: Int[Tensor, " length"],
-    positions: Float[Tensor, "length 37 3"],
-    atom_mask: Float[Tensor, "length 37"],
-) -> Float[Tensor, "length length channels"]:
-    """Distances, residues of both sides, and whether both backbones are there.
+@dataclass(frozen=True)
+class Sides:
+    """What pairs of a template's residues are made of."""
 
-    Differs from the paper: the published models were trained with the unit vectors between frames left at zero.
-    """
-    length = len(aatype)
-    beta_mask = pseudo_beta_mask(aatype, atom_mask)
-    backbone = atom_mask[:, :3].prod(-1)
-    both = torch.outer(backbone, backbone)[..., None]
-    residues = one_hot(aatype, _RESIDUES).to(positions.dtype)
-    channels = [
-        distance_bins(pseudo_beta(aatype, positions), _NEAREST, _FARTHEST, _BINS),
-        torch.outer(beta_mask, beta_mask)[..., None],
-        residues[None].expand(length, -1, -1),
-        residues[:, None].expand(-1, length, -1),
-        positions.new_zeros(length, length, 3),
-        both,
-    ]
-    return torch.cat(channels, dim=-1) * both
+    residues: Float[Tensor, "length residues"]
+    beta: Float[Tensor, "length 3"]
+    beta_mask: Float[Tensor, " length"]
+    backbone: Float[Tensor, " length"]
+
+    @staticmethod
+    def of(
+        aatype: Int[Tensor, " length"],
+        positions: Float[Tensor, "length 37 3"],
+        atom_mask: Float[Tensor, "length 37"],
+    ) -> "Sides":
+        """Of each residue: its kind, its pseudo-β atom, and whether its backbone is there."""
+        residues = one_hot(aatype, _RESIDUES).to(positions.dtype)
+        beta, known = pseudo_beta(aatype, positions), pseudo_beta_mask(aatype, atom_mask)
+        return Sides(residues, beta, known, atom_mask[:, :3].prod(-1))
+
+    @property
+    def rows(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What `pairs` reads of the residues on one side."""
+        return self.beta, self.beta_mask, self.backbone, self.residues
+
+    def pairs(
+        self,
+        beta: Float[Tensor, "rows 3"],
+        beta_mask: Float[Tensor, " rows"],
+        backbone: Float[Tensor, " rows"],
+        residues: Float[Tensor, "rows residues"],
+    ) -> Float[Tensor, "rows length channels"]:
+        """Distances, residues of both sides, and whether both backbones are there.
+
+        Differs from the paper: the published models were trained with the unit vectors between frames left at zero.
+        """
+        both = torch.outer(backbone, self.backbone)[..., None]
+        shape = both.shape[:2]
+        channels = [
+            distance_bins(beta, self.beta, _NEAREST, _FARTHEST, _BINS),
+            torch.outer(beta_mask, self.beta_mask)[..., None],
+            self.residues.expand(*shape, -1),
+            residues[:, None].expand(*shape, -1),
+            both.new_zeros(*shape, 3),
+            both,
+        ]
+        return torch.cat(channels, dim=-1) * both
