@@ -73,31 +73,54 @@ check() {
     "$venv/bin/lint-imports" --no-cache
 }
 
+# Hundreds of processes start: where Python is told to leave no bytecode beside the sources, it is left in .venv.
+keep_bytecode() {
+    [ -n "${PYTHONDONTWRITEBYTECODE:-}" ] || return 0
+    unset PYTHONDONTWRITEBYTECODE
+    PYTHONPYCACHEPREFIX=$PWD/$venv/bytecode
+    export PYTHONPYCACHEPREFIX
+}
+
 tests() {
     marks="not slow and not gpu"
+    workers=$(env -u OMP_NUM_THREADS nproc 2>/dev/null || echo 1)
+    [ "$workers" -le 4 ] || workers=4
     case " $* " in *" --slow "*) marks="not gpu" ;; esac
-    case " $* " in *" --gpu "*) marks="gpu" ;; esac
+    case " $* " in *" --gpu "*) marks="gpu" workers=1 ;; esac
     for option in "$@"; do
         shift
         case $option in --slow | --gpu) ;; *) set -- "$@" "$option" ;; esac
     done
-    "$python" -m pytest -m "$marks" "$@"
+    keep_bytecode
+    # What pytest is told besides may be --pdb, or a test by name: one process then, as whoever types it expects.
+    if [ $# -gt 0 ] || [ "$workers" -lt 2 ]; then
+        "$python" -m pytest -m "$marks" "$@"
+        return
+    fi
+    failed=0
+    OMP_NUM_THREADS=1 "$python" -m pytest -m "$marks and not alone" -n "$workers" --dist worksteal || failed=$?
+    [ "$failed" -le 1 ] || return "$failed"
+    "$python" -m pytest -m "$marks and alone" || failed=$?
+    [ "$failed" -eq 0 ] || echo "tests failed: their names stand above, after \"short test summary info\"" >&2
+    return "$failed"
 }
 
 command=${1:-help}
 [ $# -gt 0 ] && shift
 case $command in
-    demo) setup && exec "$python" examples/demo.py "$@" ;;
-    test) setup && check && tests "$@" ;;
-    check) setup && check ;;
+    # Not joined with &&: sh goes on after a failure inside a function that stands in front of it.
+    demo) setup; exec "$python" examples/demo.py "$@" ;;
+    test) setup; check; tests "$@" ;;
+    check) setup; check ;;
     bench)
         [ $# -gt 0 ] || { usage && exit 1; }
         name=$1
         shift
         [ -f "benchmarks/$name.py" ] || { echo "there is no benchmarks/$name.py" >&2 && exit 1; }
-        setup && exec "$python" -m "benchmarks.$name" "$@"
+        setup
+        exec "$python" -m "benchmarks.$name" "$@"
         ;;
-    run) setup && exec "$venv/bin/chaperonin" "$@" ;;
+    run) setup; exec "$venv/bin/chaperonin" "$@" ;;
     setup) setup ;;
     help | -h | --help) usage ;;
     *) usage >&2 && exit 1 ;;

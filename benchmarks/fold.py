@@ -3,9 +3,10 @@
 Random weights and features; fp32. Speeds are medians of calls in turn, A-B-A-B, each side in a process of its own.
 Prints the table, writes JSON with every sample. The other sides live in environments of their own:
 
-    ./go bench fold --jax PYTHON      an interpreter with alphafold-colabfold==2.3.27, jax and dm-haiku
-    ./go bench fold --rows memory     some rows again
-    ./go bench fold --quick           tiny shapes, to test the benchmark itself
+    ./go bench fold --jax PYTHON          an interpreter with alphafold-colabfold==2.3.27, jax and dm-haiku
+    ./go bench fold --openfold CHECKOUT   of github.com/aqlaboratory/openfold; --openfold-python has what it imports
+    ./go bench fold --rows memory         some rows again
+    ./go bench fold --quick               tiny shapes, to test the benchmark itself
 """
 
 import argparse
@@ -14,34 +15,33 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import fold_parts
-from benchmarks.fold_sides import Shape, floating_operations, jax_iteration, matrix_rate, one_iteration
+from benchmarks import fold_parts, fold_peers
+from benchmarks.fold_sides import (
+    Shape,
+    floating_operations,
+    jax_iteration,
+    matrix_rate,
+    one_iteration,
+    shapes,
+)
+from benchmarks.fold_start import start
 from benchmarks.table import Row, as_json, as_text, load_average, machine, not_run, write
 from benchmarks.timing import Samples, Side, interleave
-
-SHAPES = (Shape(96, 64, 128, 48), Shape(256, 128, 1024, 8))
-"""The large one with 8 of 48 blocks: with all of them a round of both sides takes more than five minutes."""
-QUICK = (Shape(16, 8, 8, 1),)
 
 
 def main(arguments: list[str]) -> int:
     """Measure, print, write. Returns 1 if a bound was missed."""
     options = _parse(arguments)
-    known: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
-        "iteration": iteration,
-        "outer-product": fold_parts.outer_product,
-        "memory": fold_parts.memory,
-    }
-    names = options.rows.split(",") if options.rows else list(known)
-    if unknown := sorted(set(names) - set(known)):
-        print(f"no row {', '.join(unknown)}; there are: {', '.join(known)}", file=sys.stderr)
+    names = options.rows.split(",") if options.rows else list(ROWS)
+    if unknown := sorted(set(names) - set(ROWS)):
+        print(f"no row {', '.join(unknown)}; there are: {', '.join(ROWS)}", file=sys.stderr)
         return 1
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
     facts = machine(options.threads)
     rows = []
     for name in names:
         print(f"measuring {name}", file=sys.stderr, flush=True)
-        rows += known[name](options)
+        rows += ROWS[name](options)
     facts["load_average_at_end"] = load_average()
     print(as_text(rows))
     print(f"\n{facts['processor']}, {options.threads} threads, load {facts['load_average_at_start']}")
@@ -52,10 +52,10 @@ def main(arguments: list[str]) -> int:
 def iteration(options: argparse.Namespace) -> list[Row]:
     """One iteration against JAX, and against the rate of a large matrix product measured in the same turns."""
     rows = []
-    for shape in QUICK if options.quick else [own for own in SHAPES if own.length in options.lengths]:
+    for shape in shapes(options):
         sides = [Side(one_iteration, {"shape": shape}), Side(matrix_rate)]
         if options.jax is not None:
-            sides.append(Side(jax_iteration, {"python": str(options.jax), "shape": shape}))
+            sides.append(Side(jax_iteration, {"python": options.jax, "shape": shape}))
         repeats = 1 if options.quick else options.repeats
         samples = interleave(sides, repeats, options.threads, apart=not options.quick)
         seconds, product = samples.medians()[:2]
@@ -85,9 +85,19 @@ def _against(shape: Shape, samples: Samples) -> Row:
     return Row(measure, *times, theirs / ours, *(1.5, 2.0), notes="compile time excluded", samples=seconds)
 
 
+ROWS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
+    "iteration": iteration,
+    "openfold": fold_peers.time_beside_openfold,
+    "openfold-memory": fold_peers.memory_beside_openfold,
+    "start": start,
+    "outer-product": fold_parts.outer_product,
+    "memory": fold_parts.memory,
+}
+
+
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./go bench fold", description=__doc__.partition("\n")[0])
-    parser.add_argument("--rows", default="", help="comma-separated, of iteration, outer-product, memory")
+    parser.add_argument("--rows", default="", help=f"comma-separated, of {', '.join(ROWS)}")
     parser.add_argument("--out", type=Path, default=Path("runs/bench_fold.json"), help="where the JSON goes")
     parser.add_argument("--threads", type=int, default=2, help="threads of each side")
     parser.add_argument("--repeats", type=int, default=3, help="timed calls of each side")
@@ -95,6 +105,19 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         "--lengths", type=int, nargs="+", default=[96, 256], help="of iterations; 256 takes minutes a call"
     )
     parser.add_argument("--jax", type=Path, help="interpreter of an environment with alphafold-colabfold")
+    parser.add_argument("--openfold", type=Path, help="checkout of github.com/aqlaboratory/openfold")
+    parser.add_argument(
+        "--openfold-python",
+        type=Path,
+        help="interpreter that runs it, with torch, ml_collections, … (this one)",
+    )
+    parser.add_argument(
+        "--openfold-settings",
+        nargs="+",
+        default=fold_peers.SETTINGS,
+        choices=fold_peers.SETTINGS,
+        help="the fastest counts; all by default",
+    )
     parser.add_argument("--quick", action="store_true", help="tiny shapes, to test the benchmark itself")
     return parser.parse_args(arguments)
 

@@ -1,11 +1,12 @@
 """Our side of ./go bench fold: a random model and random features of a shape, and how many operations they need."""
 
-import os
+import argparse
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from subprocess import PIPE, Popen
 from typing import Any
+
+from benchmarks.fold_elsewhere import SCRIPTS, Elsewhere
 
 _RATE_ROWS, _RATE_WIDTH = 4096, 1024
 
@@ -19,13 +20,31 @@ class Shape:
     extra_sequences: int
     blocks: int
 
+    @property
+    def sizes(self) -> str:
+        """What a network of any depth reads."""
+        return f"{self.length} residues, {self.sequences} + {self.extra_sequences} sequences"
+
     def __str__(self) -> str:
-        sizes = f"{self.length} residues, {self.sequences} + {self.extra_sequences} sequences"
-        return f"{sizes}, {self.blocks} of 48 blocks"
+        return f"{self.sizes}, {self.blocks} of 48 blocks"
+
+
+SHAPES = (Shape(96, 64, 128, 48), Shape(256, 128, 1024, 8))
+"""The large one with 8 of 48 blocks: with all of them a round of both sides takes more than five minutes."""
+QUICK = (Shape(16, 8, 8, 1),)
+
+
+def shapes(options: argparse.Namespace) -> list[Shape]:
+    """Those that were asked for."""
+    return list(QUICK) if options.quick else [own for own in SHAPES if own.length in options.lengths]
 
 
 def one_iteration(shape: Shape) -> Callable[[], Any]:
-    """model_3_ptm (no templates) on random features."""
+    """model_3_ptm (no templates) on random features, with the heap as `chaperonin fold` has it."""
+    from chaperonin.kernels.host_memory import before_pytorch, keep_heap
+
+    before_pytorch()
+    keep_heap()
     import torch
 
     from chaperonin.models.alphafold.config import PRESETS
@@ -70,34 +89,10 @@ def matrix_rate() -> Callable[[], float]:
     return run
 
 
-def jax_iteration(python: str, shape: Shape) -> Callable[[], None]:
+def jax_iteration(python: Path, shape: Shape) -> Elsewhere:
     """The same iteration of alphafold-colabfold, in a process of another interpreter."""
-    script = Path(__file__).parent / "fold_jax.py"
     sizes = (shape.length, shape.sequences, shape.extra_sequences, shape.blocks)
-    # XLA takes a thread for each processor that it may run on.
-    processors = sorted(os.sched_getaffinity(0))[: int(os.environ["OMP_NUM_THREADS"])]
-    process = Popen(
-        [python, str(script), *map(str, sizes)],
-        stdin=PIPE,
-        stdout=PIPE,
-        text=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, processors),
-    )
-    assert process.stdin is not None and process.stdout is not None
-    asks, answers = process.stdin, process.stdout
-    _require(answers.readline())
-
-    def run() -> None:
-        asks.write("\n")
-        asks.flush()
-        _require(answers.readline())
-
-    return run
-
-
-def _require(answer: str) -> None:
-    if not answer:
-        raise RuntimeError("JAX's side ended: run benchmarks/fold_jax.py by hand to see why")
+    return Elsewhere(python, SCRIPTS / "fold_jax.py", *sizes)
 
 
 def floating_operations(shape: Shape) -> float:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 import schemathesis
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, Phase, given, settings
@@ -60,6 +61,8 @@ def test_the_examples_of_the_description_work(trained_client: TestClient) -> Non
         assert answer.status_code == 200 and not answer.json()["failures"]
 
 
+# Shapes are checked with `random` in a job's thread; hypothesis takes that for the strategy's, if it draws meanwhile.
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 def test_nothing_that_is_sent_is_an_error_of_ours(make, monkeypatch) -> None:
     # The report of a job takes seconds and has tests of its own.
     monkeypatch.setattr("chaperonin.report.write_report", lambda outdir: outdir)

@@ -115,7 +115,9 @@ def test_dry_run_prints_the_plan_and_trains_nothing(
 
 
 def test_forecast_counts_what_the_model_has(config: Path):
-    settings = resolve(Pretraining, file=config)
+    # Some megabytes of weights: memory of a few kilobytes may be found in pages that the process has already.
+    wide = ["model.width=256", "model.depth=4", "model.heads=4", "model.inner_width=1024"]
+    settings = resolve(Pretraining, file=config, overrides=wide)
     corpus = read_corpus(settings)
     expected = forecast(settings, corpus, CPU)
     model = new_model(settings, CPU)

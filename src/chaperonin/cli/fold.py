@@ -46,6 +46,9 @@ def run(
         Try the program without parameters: results are meaningless and marked so.
     """
     from chaperonin.config import as_yaml
+    from chaperonin.kernels.host_memory import before_pytorch
+
+    before_pytorch()
     from chaperonin.inference.fold import FoldSettings
     from chaperonin.inference.fold_forecast import forecast_fold
     from chaperonin.inference.fold_job import fold_job

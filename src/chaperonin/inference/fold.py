@@ -19,7 +19,7 @@ from chaperonin.inference.fold_models import FoldModel
 from chaperonin.inference.fold_output import Prediction, rank_predictions
 from chaperonin.inference.memory import free_bytes
 from chaperonin.inference.run import is_out_of_memory
-from chaperonin.kernels.host_memory import return_free_memory
+from chaperonin.kernels.host_memory import keep_heap, return_free_memory
 from chaperonin.kernels.slices import slice_bytes
 from chaperonin.models.alphafold import model as alphafold
 from chaperonin.models.alphafold.embedding import Recycled
@@ -171,6 +171,7 @@ def recycle(
     device = next(network.parameters()).device
     reading = feature_settings(model, settings)
     is_seen = prepared.aatype.to(device) != UNKNOWN
+    keep_heap()
     last: Recycled | None = None
     iterations = 0
     with torch.inference_mode():

@@ -10,6 +10,9 @@ from chaperonin.kernels.slices import each_slice
 NAME = "sliced"
 NOTE = "rows in slices, so that outer products never fill memory; any device, without gradient"
 
+LEAST_ROWS = 8
+"""For fewer the product over sequences has few rows of its own."""
+
 
 def lacks() -> str:
     """Nothing."""
@@ -35,5 +38,5 @@ def outer_product_mean(
         norm = EPSILON + seen[rows] @ mask
         pair[rows] += linear(own, out, out_bias).div_(norm[..., None])
 
-    each_slice(pair, length * (2 * channels * channels + len(out)), work)
+    each_slice(pair, length * (2 * channels * channels + len(out)), work, LEAST_ROWS)
     return pair
