@@ -19,6 +19,7 @@ class Shape:
     sequences: int
     extra_sequences: int
     blocks: int
+    extra_blocks: int = 4
 
     @property
     def sizes(self) -> str:
@@ -52,7 +53,9 @@ def one_iteration(shape: Shape) -> Callable[[], Any]:
     from chaperonin.models.alphafold.model import AlphaFold
 
     torch.manual_seed(0)
-    model = AlphaFold(replace(PRESETS["model_3_ptm"], blocks=shape.blocks)).eval()
+    model = AlphaFold(
+        replace(PRESETS["model_3_ptm"], blocks=shape.blocks, extra_msa_blocks=shape.extra_blocks)
+    ).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
     length, sequences, extra = shape.length, shape.sequences, shape.extra_sequences

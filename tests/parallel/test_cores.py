@@ -84,10 +84,13 @@ def test_a_usual_batch_is_split_and_a_long_sequence_is_not() -> None:
 @pytest.mark.usefixtures("two_threads")
 def test_an_error_comes_out_after_all_have_ended() -> None:
     ended = []
+    begun = threading.Event()
 
     def fail(tokens: Tensor, segments: Segments) -> Tensor:
         if segments.lengths[0] == 600:
+            assert begun.wait(30)  # what has not begun by then never does
             raise MemoryError
+        begun.set()
         time.sleep(0.1)
         ended.append(segments)
         return tokens
