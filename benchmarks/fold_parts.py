@@ -38,19 +38,16 @@ def outer_product(options: argparse.Namespace) -> list[Row]:
 
 def memory(options: argparse.Namespace) -> list[Row]:
     """What the extra alignment's attention and a triangle multiplication need besides what they read and change."""
-    from chaperonin.models.alphafold.attention import GatedAttention
-
     sequences, length = (64, 16) if options.quick else (5120, 64)
-    by_budget = max(1, (4 << 20) // (4 * GatedAttention.row_floats(length, 64)))
     measured = []
-    for rows in (sequences, sequences // 16, by_budget):
+    for rows in (sequences, sequences // 16, None):
         arguments = {"sequences": sequences, "length": length, "rows": rows}
         measured.append(peak_bytes(Side(_extra_attention, arguments), options.threads))
     (whole, expected), *others = measured
     pairs = 32 if options.quick else 512
     tensor = pairs * pairs * 128 * 4
     product, _ = peak_bytes(Side(_triangle_multiplication, {"length": pairs}), options.threads)
-    rows_at_once = {f"{sequences // 16} rows at a time": None, f"{by_budget} rows at a time (4 MiB)": 15.6}
+    rows_at_once = {f"{sequences // 16} rows at a time": None, "each core row by row": 15.6}
     temporaries = [
         _temporaries(f"{sequences} x {length}, {rows}", at_least, whole, *found, expected)
         for (rows, at_least), found in zip(rows_at_once.items(), others, strict=True)
@@ -103,24 +100,30 @@ def _outer_product(length: int, body: str) -> Callable[[], Any]:
     return run
 
 
-def _extra_attention(sequences: int, length: int, rows: int) -> Callable[[], Any]:
+def _extra_attention(sequences: int, length: int, rows: int | None) -> Callable[[], Any]:
+    """So many rows at a time by PyTorch's kernels, or as this machine does it."""
+    from contextlib import ExitStack
+
     import torch
 
-    from chaperonin.kernels.slices import add, slice_bytes
-    from chaperonin.models.alphafold.attention import GatedAttention, RowAttention
+    from chaperonin.kernels import registry
+    from chaperonin.kernels.gated_attention.fused import row_floats
+    from chaperonin.kernels.slices import slice_bytes
+    from chaperonin.models.alphafold.attention import RowAttention
 
     torch.manual_seed(0)
     attention = RowAttention(64, 128, 8)
     msa, pair = torch.randn(sequences, length, 64), torch.randn(length, length, 128)
     mask = torch.ones(sequences, length)
-    row = GatedAttention.row_floats(length, 64)
     with torch.inference_mode():  # what libraries keep for themselves is there before
-        attention(msa[:8].clone(), mask[:8], attention.bias(pair))
+        attention(msa[:8].clone(), pair, mask[:8])
 
     def run() -> Any:
-        with torch.inference_mode(), slice_bytes(4 * rows * row):
-            bias = attention.bias(pair)
-            return add(msa, lambda own, part: attention(own, part, bias), row, mask).numpy()
+        with torch.inference_mode(), ExitStack() as stack:
+            if rows is not None:
+                stack.enter_context(registry.use(gated_attention="fused", pair_scores="sliced"))
+                stack.enter_context(slice_bytes(4 * rows * row_floats(length, 64)))
+            return attention(msa, pair, mask).numpy()
 
     return run
 

@@ -19,14 +19,19 @@ from chaperonin.kernels import (
     gated_attention,
     linear,
     outer_product_mean,
+    pair_scores,
     registry,
+    transition,
     triangle_multiplication,
 )
 from chaperonin.kernels.attention import packed_cuda
+from chaperonin.kernels.gated_attention import AttentionWeights
 from chaperonin.kernels.host_memory import resident_bytes, return_free_memory
 from chaperonin.kernels.linear import int8, int8_frozen, onednn
+from chaperonin.kernels.pair_scores import ScoreWeights
 from chaperonin.kernels.registry import OPERATIONS, Body, Operation
 from chaperonin.kernels.segments import Segments
+from chaperonin.kernels.transition import TransitionWeights
 from chaperonin.kernels.triangle_multiplication import TriangleWeights
 
 DEVICES = [
@@ -49,6 +54,8 @@ INT8_TOLERANCE = 3e-2
 """Two roundings to 1/255 of a row's and 1/127 of a channel's range."""
 HALF = {"packed_cuda", "half_cpu"}
 """Bodies for half precision alone."""
+
+WEIGHTS = (AttentionWeights, TransitionWeights, ScoreWeights, TriangleWeights)
 
 Case = tuple[tuple[Any, ...], tuple[Any, ...]]
 """Arguments of a body, and those of the reference."""
@@ -81,10 +88,11 @@ def linear_cases(body: Body, device: torch.device, dtype: torch.dtype) -> Iterat
 
 def gated_attention_cases(body: Body, device: torch.device, dtype: torch.dtype) -> Iterator[Case]:
     for rows, length in ((1, 1), (3, 7), (5, 33), (2, 130)):
-        for heads, head_dim in ((1, 8), (4, 16), (8, 32)):
-            channels = 4 * heads * head_dim
-            projected = random_tensor(rows, length, channels, device=device, dtype=dtype)
-            gate_bias = random_tensor(heads, head_dim, device=device, dtype=dtype)
+        for heads, head_dim in ((1, 8), (4, 16), (8, 32), (3, 5)):
+            width = heads * head_dim
+            shapes = ((width,), (width,), (4 * width, width), (heads, head_dim), (width, width), (width,))
+            weights = AttentionWeights(*random_weights(shapes, device, dtype))
+            x = random_tensor(rows, length, width, device=device, dtype=dtype)
             bias = random_tensor(heads, length, length, device=device, dtype=dtype)
             everything = torch.ones(rows, length, device=device, dtype=dtype)
             some = everything.clone()
@@ -92,10 +100,26 @@ def gated_attention_cases(body: Body, device: torch.device, dtype: torch.dtype) 
             for mask in (everything, some):
                 for pair_bias in (None, bias):
                     # Without gradient a body may overwrite its input.
-                    yield (
-                        (projected.clone(), mask, pair_bias, gate_bias),
-                        (projected.clone(), mask, pair_bias, gate_bias),
-                    )
+                    yield (x.clone(), mask, pair_bias, weights), (x.clone(), mask, pair_bias, weights)
+            turned = random_tensor(length, rows, width, device=device, dtype=dtype)
+            arguments = (everything.T.contiguous().T, bias, weights)
+            yield (turned.clone().transpose(0, 1), *arguments), (turned.clone().transpose(0, 1), *arguments)
+
+
+def transition_cases(body: Body, device: torch.device, dtype: torch.dtype) -> Iterator[Case]:
+    for rows, length, width, hidden in ((1, 1, 8, 32), (3, 7, 24, 40), (5, 33, 64, 256), (2, 130, 33, 70)):
+        shapes = ((width,), (width,), (hidden, width), (hidden,), (width, hidden), (width,))
+        weights = TransitionWeights(*random_weights(shapes, device, dtype))
+        x = random_tensor(rows, length, width, device=device, dtype=dtype)
+        yield (x.clone(), weights), (x.clone(), weights)
+
+
+def pair_scores_cases(body: Body, device: torch.device, dtype: torch.dtype) -> Iterator[Case]:
+    for length, width, heads in ((1, 8, 4), (7, 24, 3), (33, 64, 8), (130, 16, 20)):
+        weights = ScoreWeights(*random_weights(((width,), (width,), (heads, width)), device, dtype))
+        pair = random_tensor(length, length, width, device=device, dtype=dtype)
+        for own in (pair, pair.transpose(0, 1)):
+            yield (own, weights), (own, weights)
 
 
 def triangle_multiplication_cases(body: Body, device: torch.device, dtype: torch.dtype) -> Iterator[Case]:
@@ -106,11 +130,7 @@ def triangle_multiplication_cases(body: Body, device: torch.device, dtype: torch
             shapes = ((width,), (2 * channels, width), (2 * channels, width))
             shapes += ((channels,), (width, channels), (width, width))
             weights = TriangleWeights(
-                *(
-                    random_tensor(*own, device=device, dtype=dtype, seed=number) / own[-1] ** 0.5
-                    for number, shape in enumerate(shapes)
-                    for own in (shape, shape[:1])
-                )
+                *random_weights([own for shape in shapes for own in (shape, shape[:1])], device, dtype)
             )
             for outgoing in (True, False):
                 # Without gradient a body may overwrite the pairs.
@@ -139,6 +159,16 @@ def outer_product_mean_cases(body: Body, device: torch.device, dtype: torch.dtyp
         yield (pair.clone(), *rest), (pair.clone(), *rest)
 
 
+def random_weights(
+    shapes: Iterable[tuple[int, ...]], device: torch.device, dtype: torch.dtype
+) -> list[Tensor]:
+    """So large that numbers keep their size."""
+    return [
+        random_tensor(*shape, device=device, dtype=dtype, seed=number) / shape[-1] ** 0.5
+        for number, shape in enumerate(shapes)
+    ]
+
+
 def plain(weight: Tensor) -> Tensor:
     return weight
 
@@ -152,6 +182,8 @@ CASES: dict[str, Callable[[Body, torch.device, torch.dtype], Iterator[Case]]] = 
     "attention": attention_cases,
     "linear": linear_cases,
     "gated_attention": gated_attention_cases,
+    "transition": transition_cases,
+    "pair_scores": pair_scores_cases,
     "triangle_multiplication": triangle_multiplication_cases,
     "outer_product_mean": outer_product_mean_cases,
 }
@@ -239,7 +271,8 @@ def test_the_reference_takes_what_every_other_body_takes_and_comes_last(operatio
 
 def test_every_operation_has_cases() -> None:
     assert set(CASES) == set(OPERATIONS)
-    found = (attention, linear, gated_attention, triangle_multiplication, outer_product_mean)
+    found = (attention, linear, gated_attention, transition, pair_scores)
+    found += (triangle_multiplication, outer_product_mean)
     assert {module.operation.name for module in found} == set(OPERATIONS)
 
 
@@ -260,7 +293,7 @@ def leaves(arguments: Iterable[Any]) -> list[Tensor]:
     for own in arguments:
         if isinstance(own, Tensor):
             found.append(own)
-        elif isinstance(own, TriangleWeights):
+        elif isinstance(own, WEIGHTS):
             found += own
     return found
 

@@ -30,7 +30,7 @@ def test_a_long_protein_needs_two_pair_representations_and_a_quarter() -> None:
 
 
 def test_slices_shrink_until_the_plan_fits() -> None:
-    config, shape = PRESETS["model_3_ptm"], FoldShape(500, 300, 1000)
+    config, shape = PRESETS["model_3_ptm"], FoldShape(500, 1, 0)
     usual = slice_budgets(config, shape, 1 << 40)
     assert usual == [usual[0], usual[0] >> 3, usual[0] >> 6]
     tight = needed_bytes(config, shape, "cpu", usual[0] >> 3)

@@ -9,17 +9,14 @@ from dataclasses import dataclass
 
 from chaperonin.data.alignment_features import Prepared
 from chaperonin.inference.fold_models import FoldModel
+from chaperonin.kernels import gated_attention, outer_product_mean, triangle_multiplication
 from chaperonin.kernels.slices import most_bytes, slice_budget, slice_bytes
-from chaperonin.kernels.triangle_multiplication.planes import LEAST_ROWS, slice_floats
-from chaperonin.models.alphafold.attention import GatedAttention
 from chaperonin.models.alphafold.config import AlphaFoldConfig
 from chaperonin.models.alphafold.heads import DISTANCE_BINS, ERROR_BINS
 
 RUNTIME_BYTES = 80_000_000
 """What the first iteration leaves for good: pages of the libraries, their scratch, stacks and heaps of threads."""
 _FLOAT = 4
-_HOLES = 1.5
-"""What the slices of triangle multiplications leave in the heaps of the cores, as a share of them: a fit."""
 _STEPS = 3
 """How often slices become smaller by a factor of eight before a target is given up."""
 _READ_BYTES = 49 * _FLOAT + 3 * _FLOAT
@@ -46,9 +43,7 @@ def peak_bytes(config: AlphaFoldConfig, shape: FoldShape, device: str = "cpu") -
     clusters = shape.sequences + shape.templates
     main = _FLOAT * clusters * length * config.msa_width
     extra = _FLOAT * shape.extra_sequences * length * config.extra_msa_width
-    row = slice_floats(length, config.pair_width, config.pair_width)
-    slices = most_bytes(length, row, device, LEAST_ROWS)
-    triangle = pair_bytes(config, shape) + slices + int(_HOLES * slices if device == "cpu" else 0)
+    triangle = triangle_multiplication.held_bytes(length, config.pair_width, device)
     of_extra = _alignment_bytes(config, length, shape.extra_sequences, config.extra_msa_width, device)
     of_main = _alignment_bytes(config, length, clusters, config.msa_width, device)
     stages = (
@@ -89,11 +84,13 @@ def shape_of(model: FoldModel, prepared: Prepared, clusters: int, extra: int) ->
 def _alignment_bytes(config: AlphaFoldConfig, length: int, sequences: int, width: int, device: str) -> int:
     """In the half of a block that changes the alignment, besides it and P: its largest step."""
     bias = _FLOAT * config.msa_heads * length**2
-    along_rows = bias + most_bytes(sequences, GatedAttention.row_floats(length, width), device)
-    along_columns = most_bytes(length, GatedAttention.row_floats(sequences, width), device)
-    sides = _FLOAT * sequences * length * config.outer_product_width * 3
-    product = length * (2 * config.outer_product_width**2 + config.pair_width)
-    return max(along_rows, along_columns, sides + most_bytes(length, product, device))
+    heads = config.msa_heads
+    along_rows = bias + gated_attention.held_bytes(sequences, length, width, heads, device)
+    along_columns = gated_attention.held_bytes(length, sequences, width, heads, device)
+    channels = config.outer_product_width
+    sides = 2 * _FLOAT * sequences * length * channels
+    means = outer_product_mean.held_bytes(sequences, length, channels, config.pair_width, device)
+    return max(along_rows, along_columns, sides + means)
 
 
 def _template_bytes(config: AlphaFoldConfig, shape: FoldShape, device: str) -> int:
@@ -102,8 +99,7 @@ def _template_bytes(config: AlphaFoldConfig, shape: FoldShape, device: str) -> i
         return 0
     length, width = shape.length, config.template_width
     own = _FLOAT * length**2 * width
-    row = slice_floats(length, width, width)
-    multiplied = own + most_bytes(length, row, device, LEAST_ROWS)
+    multiplied = triangle_multiplication.held_bytes(length, width, device)
     seen = most_bytes(length, (shape.templates + 1) * 2 * length * config.pair_width, device)
     return shape.templates * own + max(multiplied, seen)
 

@@ -16,6 +16,8 @@ def on_cores(parts: Sequence[Part], work: Callable[[Part], Found]) -> list[Found
 
     An error of one comes out when the others have let go of their memory; what has not begun by then never does.
     """
+    if len(parts) == 1 or torch.get_num_threads() == 1:
+        return [work(part) for part in parts]
     inference, gradient = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
 
     def run(part: Part) -> Found:

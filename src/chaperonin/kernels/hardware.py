@@ -51,6 +51,15 @@ class Hardware:
 
 
 @cache
+def processor_flags() -> str:
+    """Every instruction set of the processor, as the system lists them; empty where it does not say."""
+    if not _PROCESSOR_FACTS.exists():
+        return ""
+    lines = _PROCESSOR_FACTS.read_text(encoding="utf-8", errors="replace").splitlines()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), "")
+
+
+@cache
 def processor() -> tuple[str, tuple[str, ...]]:
     """Name of the processor and the instruction sets of FLAGS that it has."""
     facts: dict[str, str] = {}

@@ -1,10 +1,12 @@
-"""Gated attention by PyTorch's scaled_dot_product_attention, which keeps no scores; the gate is opened in place."""
+"""Gated attention by PyTorch's scaled_dot_product_attention, which keeps no scores, some rows at a time."""
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import layer_norm, linear, scaled_dot_product_attention
 
 from chaperonin.kernels.gated_attention.reference import not_a_key
+from chaperonin.kernels.gated_attention.weights import AttentionWeights
+from chaperonin.kernels.slices import add
 
 NAME = "fused"
 NOTE = "PyTorch's blocked attention with the pair bias as its mask; any device, with gradient"
@@ -15,13 +17,29 @@ def lacks() -> str:
     return ""
 
 
-def supports(projected: Tensor, mask: Tensor, pair_bias: Tensor | None, gate_bias: Tensor) -> bool:
+def supports(x: Tensor, mask: Tensor, pair_bias: Tensor | None, weights: AttentionWeights) -> bool:
     """Floating-point tensors."""
-    return projected.is_floating_point()
+    return x.is_floating_point()
 
 
-def gated_attention(projected: Tensor, mask: Tensor, pair_bias: Tensor | None, gate_bias: Tensor) -> Tensor:
-    """One bias for all rows where nothing is masked; otherwise each row has its own."""
+def gated_attention(x: Tensor, mask: Tensor, pair_bias: Tensor | None, weights: AttentionWeights) -> Tensor:
+    """Without gradient in slices of rows and in place."""
+
+    def update(rows: Tensor, mask: Tensor) -> Tensor:
+        normal = layer_norm(rows, weights.norm.shape, weights.norm, weights.norm_bias)
+        attended = _attended(linear(normal, weights.project), mask, pair_bias, weights.gate_bias)
+        return linear(attended, weights.out, weights.out_bias)
+
+    return add(x, update, row_floats(*x.shape[1:]), mask)
+
+
+def row_floats(length: int, width: int) -> int:
+    """Numbers in between for one row: normalised, projected, attended, the update."""
+    return 7 * length * width
+
+
+def _attended(projected: Tensor, mask: Tensor, pair_bias: Tensor | None, gate_bias: Tensor) -> Tensor:
+    """One bias for all rows where nothing is masked; otherwise each row has its own. The gate is opened in place."""
     heads, head_dim = gate_bias.shape
     query, key, value, gate = projected.unflatten(-1, (4, heads, head_dim)).unbind(-3)
     bias = None if pair_bias is None else pair_bias[None]

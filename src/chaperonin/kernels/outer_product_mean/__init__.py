@@ -11,12 +11,13 @@ from typing import cast
 
 from torch import Tensor
 
-from chaperonin.kernels.outer_product_mean import few_sequences, reference, sliced
+from chaperonin.kernels.outer_product_mean import few_sequences, native, reference, sliced
 from chaperonin.kernels.registry import Operation
+from chaperonin.kernels.slices import most_bytes
 from chaperonin.shapes import Float
 
-operation = Operation("outer_product_mean", order=("few_sequences", "sliced", "reference"))
-for _module in (few_sequences, sliced, reference):
+operation = Operation("outer_product_mean", order=("few_sequences", "native", "sliced", "reference"))
+for _module in (few_sequences, native, sliced, reference):
     operation.register(_module)
 
 
@@ -30,3 +31,14 @@ def outer_product_mean(
 ) -> Float[Tensor, "length length width"]:
     """Pair representation from an alignment; the fastest body that this machine has."""
     return cast(Tensor, operation(pair, left, right, mask, out, out_bias))
+
+
+def held_bytes(sequences: int, length: int, channels: int, width: int, device: str) -> int:
+    """What a mean without gradient holds in between, in fp32, besides both sides, with slices as they are now."""
+    side = 4 * sequences * length * channels
+    if few_sequences.are_few(sequences, channels, width):
+        return side * width + most_bytes(length, 2 * length * width, device)
+    if device == "cpu" and not native.lacks():
+        return 2 * side + 4 * length**2
+    slices = most_bytes(length, length * (2 * channels**2 + width), device, sliced.LEAST_ROWS)
+    return side + slices

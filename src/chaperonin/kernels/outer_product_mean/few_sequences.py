@@ -16,8 +16,11 @@ def lacks() -> str:
 
 def supports(pair: Tensor, left: Tensor, right: Tensor, mask: Tensor, out: Tensor, out_bias: Tensor) -> bool:
     """Fewer multiplications than outer products first: sequences · width < sequences · channels + width · channels."""
-    sequences, _, channels = left.shape
-    width = len(out)
+    return are_few(len(left), left.shape[-1], len(out))
+
+
+def are_few(sequences: int, channels: int, width: int) -> bool:
+    """Whether to project first takes less."""
     return sequences * width < channels * (sequences + width)
 
 

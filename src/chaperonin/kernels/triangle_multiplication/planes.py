@@ -18,6 +18,9 @@ NOTE = "rows in slices, in place, beside one half of the projections; any device
 LEAST_ROWS = 32
 """For fewer the product over the third residue waits for memory: it reads every plane for each slice."""
 
+HOLES = 1.5
+"""What slices leave in the heaps of the cores, as a share of them: a fit."""
+
 
 def lacks() -> str:
     """Nothing."""

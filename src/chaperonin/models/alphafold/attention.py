@@ -1,14 +1,14 @@
 """Attention of the Evoformer: along rows and columns of the alignment, and around the nodes of triangles.
 
-Every module returns what is to be added; each row of it depends on that row of the input and on the pair bias alone, so
-rows may come in slices.
+Every module returns its input with the update added; without gradient the input is overwritten.
 """
 
 import torch
 from torch import Tensor, nn
 
-from chaperonin.kernels.gated_attention import gated_attention
-from chaperonin.kernels.slices import each_slice
+from chaperonin.kernels.gated_attention import AttentionWeights, gated_attention
+from chaperonin.kernels.pair_scores import ScoreWeights, pair_scores
+from chaperonin.kernels.slices import add
 from chaperonin.shapes import Float
 
 
@@ -22,19 +22,16 @@ class GatedAttention(nn.Module):
         self.gate_bias = nn.Parameter(torch.ones(heads, width // heads))
         self.out = nn.Linear(width, width)
 
-    def forward(
+    def add_to(
         self,
         x: Float[Tensor, "rows length width"],
+        norm: nn.LayerNorm,
         mask: Float[Tensor, "rows length"],
         pair_bias: Float[Tensor, "heads length length"] | None = None,
     ) -> Float[Tensor, "rows length width"]:
-        """x is normalised."""
-        return self.out(gated_attention(self.project(x), mask, pair_bias, self.gate_bias))
-
-    @staticmethod
-    def row_floats(length: int, width: int) -> int:
-        """Numbers in between for one row: normalised, projected, attended, the update."""
-        return 7 * length * width
+        """x with its update: `norm` is what x is normalised by."""
+        own = (norm.weight, norm.bias, self.project.weight, self.gate_bias, self.out.weight, self.out.bias)
+        return gated_attention(x, mask, pair_bias, AttentionWeights(*own))
 
 
 class RowAttention(nn.Module):
@@ -47,18 +44,17 @@ class RowAttention(nn.Module):
         self.pair_bias = nn.Linear(pair_width, heads, bias=False)
         self.attention = GatedAttention(width, heads)
 
-    def bias(self, pair: Float[Tensor, "length length pair_width"]) -> Float[Tensor, "heads length length"]:
-        """The same for all sequences."""
-        return pair_scores(pair, self.pair_norm, self.pair_bias)
-
     def forward(
         self,
         msa: Float[Tensor, "sequences length width"],
+        pair: Float[Tensor, "length length pair_width"],
         mask: Float[Tensor, "sequences length"],
-        bias: Float[Tensor, "heads length length"],
     ) -> Float[Tensor, "sequences length width"]:
-        """Each sequence attends within itself."""
-        return self.attention(self.norm(msa), mask, bias)
+        """Each sequence attends within itself; the pairs add the same to the scores of all."""
+        bias = pair_scores(
+            pair, ScoreWeights(self.pair_norm.weight, self.pair_norm.bias, self.pair_bias.weight)
+        )
+        return self.attention.add_to(msa, self.norm, mask, bias)
 
 
 class ColumnAttention(nn.Module):
@@ -73,7 +69,7 @@ class ColumnAttention(nn.Module):
         self, columns: Float[Tensor, "length sequences width"], mask: Float[Tensor, "length sequences"]
     ) -> Float[Tensor, "length sequences width"]:
         """Each residue attends to those below and above it."""
-        return self.attention(self.norm(columns), mask)
+        return self.attention.add_to(columns, self.norm, mask)
 
 
 class GlobalColumnAttention(nn.Module):
@@ -94,6 +90,12 @@ class GlobalColumnAttention(nn.Module):
         self, columns: Float[Tensor, "length sequences width"], mask: Float[Tensor, "length sequences"]
     ) -> Float[Tensor, "length sequences width"]:
         """The query is the mean over real sequences; each sequence opens its own gate."""
+        sequences, width = columns.shape[1:]
+        return add(columns, self._update, 7 * sequences * width, mask)
+
+    def _update(
+        self, columns: Float[Tensor, "rows sequences width"], mask: Float[Tensor, "rows sequences"]
+    ) -> Float[Tensor, "rows sequences width"]:
         x = self.norm(columns)
         mean = torch.einsum("lsc,ls->lc", x, mask) / (mask.sum(1) + 1e-10)[:, None]
         query = self.query(mean).unflatten(-1, (self.heads, -1))
@@ -116,30 +118,9 @@ class TriangleAttention(nn.Module):
         self.pair_bias = nn.Linear(width, heads, bias=False)
         self.attention = GatedAttention(width, heads)
 
-    def bias(self, pair: Float[Tensor, "length length width"]) -> Float[Tensor, "heads length length"]:
-        """The same for all rows."""
-        return pair_scores(pair, self.norm, self.pair_bias)
-
     def forward(
-        self,
-        pair: Float[Tensor, "rows length width"],
-        mask: Float[Tensor, "rows length"],
-        bias: Float[Tensor, "heads length length"],
-    ) -> Float[Tensor, "rows length width"]:
-        """Edges that begin at the same residue attend to each other."""
-        return self.attention(self.norm(pair), mask, bias)
-
-
-def pair_scores(
-    pair: Float[Tensor, "length length width"], norm: nn.LayerNorm, project: nn.Linear
-) -> Float[Tensor, "heads length length"]:
-    """What the pair representation adds to the scores of each head."""
-    if torch.is_grad_enabled():
-        return project(norm(pair)).permute(2, 0, 1)
-    scores = pair.new_empty(project.out_features, *pair.shape[:2])
-
-    def work(rows: slice) -> None:
-        scores[:, rows] = project(norm(pair[rows])).permute(2, 0, 1)
-
-    each_slice(pair, pair[0].numel(), work)
-    return scores
+        self, pair: Float[Tensor, "length length width"], mask: Float[Tensor, "length length"]
+    ) -> Float[Tensor, "length length width"]:
+        """Edges that begin at the same residue attend to each other; the third edge adds to their scores."""
+        bias = pair_scores(pair, ScoreWeights(self.norm.weight, self.norm.bias, self.pair_bias.weight))
+        return self.attention.add_to(pair, self.norm, mask, bias)

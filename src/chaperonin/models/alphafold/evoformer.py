@@ -1,16 +1,14 @@
 """The Evoformer (Algorithm 6), its variant for the extra alignment (Algorithm 18), and the pair updates of both."""
 
-from functools import partial
-
 import torch
 from torch import Tensor, nn
 
 from chaperonin.kernels.outer_product_mean import outer_product_mean
-from chaperonin.kernels.slices import add, fill
+from chaperonin.kernels.slices import fill
+from chaperonin.kernels.transition import TransitionWeights, transition
 from chaperonin.kernels.triangle_multiplication import TriangleWeights, triangle_multiplication
 from chaperonin.models.alphafold.attention import (
     ColumnAttention,
-    GatedAttention,
     GlobalColumnAttention,
     RowAttention,
     TriangleAttention,
@@ -27,15 +25,12 @@ class Transition(nn.Module):
         self.up = nn.Linear(width, factor * width)
         self.down = nn.Linear(factor * width, width)
 
-    def forward(self, x: Float[Tensor, "*places width"]) -> Float[Tensor, "*places width"]:
-        """Each place by itself: what is to be added."""
-        hidden = self.up(self.norm(x))
-        return self.down(hidden.relu() if torch.is_grad_enabled() else hidden.relu_())
-
-    def add_to(self, x: Float[Tensor, "rows length width"]) -> Float[Tensor, "rows length width"]:
-        """x with its update; without gradient x is overwritten. In between: normalised, hidden, the update."""
-        floats = 2 * self.up.in_features + self.up.out_features
-        return add(x.reshape(-1, x.shape[-1]), self, floats).view(x.shape)
+    def forward(self, x: Float[Tensor, "rows length width"]) -> Float[Tensor, "rows length width"]:
+        """Each place by itself: x with its update."""
+        layers = (self.norm, self.up, self.down)
+        return transition(
+            x, TransitionWeights(*(own for layer in layers for own in (layer.weight, layer.bias)))
+        )
 
 
 class OuterProductMean(nn.Module):
@@ -107,18 +102,14 @@ class PairUpdates(nn.Module):
         steps = [self._multiply, self._attend]
         for step in reversed(steps) if self.attention_first else steps:
             pair = step(pair, mask)
-        return self.transition.add_to(pair)
+        return self.transition(pair)
 
     def _multiply(self, pair: Tensor, mask: Tensor) -> Tensor:
         return self.multiplication_incoming(self.multiplication_outgoing(pair, mask), mask)
 
     def _attend(self, pair: Tensor, mask: Tensor) -> Tensor:
-        for attention, along in ((self.attention_starting, (0, 1)), (self.attention_ending, (1, 0))):
-            edges, bias = pair.permute(*along, 2), attention.bias(pair.permute(*along, 2))
-            update = partial(attention, bias=bias)
-            edges = add(edges, update, GatedAttention.row_floats(*pair.shape[1:]), mask.permute(*along))
-            pair = edges.permute(*along, 2)
-        return pair
+        pair = self.attention_starting(pair, mask)
+        return self.attention_ending(pair.transpose(0, 1), mask.T).transpose(0, 1)
 
 
 class EvoformerBlock(nn.Module):
@@ -143,12 +134,9 @@ class EvoformerBlock(nn.Module):
         pair_mask: Float[Tensor, "length length"],
     ) -> tuple[Float[Tensor, "sequences length width"], Float[Tensor, "length length pair_width"]]:
         """First the alignment, then what it says of pairs, then the pairs. Without gradient both are overwritten."""
-        sequences, length, width = msa.shape
-        update = partial(self.row_attention, bias=self.row_attention.bias(pair))
-        msa = add(msa, update, GatedAttention.row_floats(length, width), msa_mask)
-        columns = msa.transpose(0, 1)
-        columns = add(columns, self.column_attention, GatedAttention.row_floats(sequences, width), msa_mask.T)
-        msa = self.msa_transition.add_to(columns.transpose(0, 1))
+        msa = self.row_attention(msa, pair, msa_mask)
+        msa = self.column_attention(msa.transpose(0, 1), msa_mask.T).transpose(0, 1)
+        msa = self.msa_transition(msa)
         pair = self.outer_product_mean(pair, msa, msa_mask)
         return msa, self.pair_updates(pair, pair_mask)
 

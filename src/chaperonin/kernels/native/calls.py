@@ -1,0 +1,78 @@
+"""From tensors to the compiled functions: pointers, packed weights, and which rows each core takes."""
+
+import ctypes
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from chaperonin.kernels.cores import on_cores
+from chaperonin.kernels.native.library import lacks, library
+
+_LIBRARY = torch.library.Library("chaperonin", "FRAGMENT")
+_PARTS = 4
+"""Parts of the work for each core: when one core is late, another takes its next part."""
+
+Argument = Tensor | int | float | None
+
+
+def takes(*tensors: Tensor | None) -> bool:
+    """Whether compiled kernels run on these: on a CPU, in fp32, without gradient."""
+    if torch.is_grad_enabled():
+        return False
+    given = (tensor for tensor in tensors if tensor is not None)
+    return all(own.device.type == "cpu" and own.dtype == torch.float32 for own in given) and not lacks()
+
+
+def call(name: str, *arguments: Argument) -> None:
+    """Run a function of the library; MemoryError where it finds no memory for what it holds in between."""
+    if getattr(library(), f"chaperonin_{name}")(*map(_converted, arguments)):
+        raise MemoryError(f"no memory for {name}")
+
+
+def panel() -> int:
+    """Columns of a panel of factors on this processor."""
+    return int(library().chaperonin_panel())
+
+
+def padded(count: int) -> int:
+    """Filled up to whole panels."""
+    return -(-count // panel()) * panel()
+
+
+def packed(weight: Tensor) -> Tensor:
+    """A weight `[outputs, inputs]` as panels of outputs, the order in which products read it."""
+    outputs, inputs = weight.shape
+    panels = weight.new_empty(padded(outputs) * inputs)
+    call("pack", weight.contiguous(), outputs, inputs, panels)
+    return panels
+
+
+def on_rows(rows: int, work: Callable[[int, int], None], least: int = 1) -> None:
+    """work(first row, rows) for parts that together are all rows; each core takes the next one when it is free."""
+    cores = torch.get_num_threads()
+    size = max(least, -(-rows // (_PARTS * cores)) if cores > 1 else rows)
+    parts = [slice(first, min(first + size, rows)) for first in range(0, rows, size)]
+    on_cores(parts, lambda part: work(part.start, part.stop - part.start))
+
+
+def in_place(schema: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a function an operator of PyTorch, by its schema; it changes its first argument and returns nothing."""
+
+    def register(body: Callable[..., None]) -> Callable[..., None]:
+        name = schema.partition("(")[0]
+        _LIBRARY.define(schema)
+        _LIBRARY.impl(name, body, "CPU")
+        torch.library.register_fake(f"chaperonin::{name}", lambda *arguments: None)
+        operator: Callable[..., None] = getattr(torch.ops.chaperonin, name)
+        return operator
+
+    return register
+
+
+def _converted(argument: Argument) -> ctypes.c_void_p | ctypes.c_long | ctypes.c_float:
+    if isinstance(argument, Tensor):
+        return ctypes.c_void_p(argument.data_ptr())
+    if argument is None:
+        return ctypes.c_void_p(None)
+    return ctypes.c_float(argument) if isinstance(argument, float) else ctypes.c_long(argument)

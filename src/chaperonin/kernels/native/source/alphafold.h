@@ -1,0 +1,260 @@
+// The Evoformer's updates, row by row and in place (Jumper et al. 2021, supplement, algorithms 7 to 15).
+#pragma once
+
+#include "attention.h"
+
+namespace chaperonin {
+
+// Rows that one pass of a transition holds: their hidden numbers stay in a core's cache.
+constexpr long TRANSITION_ROWS = 4 * TILE_ROWS;
+
+struct Transition {
+    Norm norm;
+    const float *up, *up_bias, *down, *down_bias;  // panels and biases
+    long width, hidden;
+};
+
+inline void transition(float *x, long rows, const Transition &own) {
+    Buffer normal(TRANSITION_ROWS * own.width), inner(TRANSITION_ROWS * own.hidden);
+    for (long start = 0; start < rows; start += TRANSITION_ROWS) {
+        const long count = rows - start < TRANSITION_ROWS ? rows - start : TRANSITION_ROWS;
+        float *here = x + start * own.width;
+        for (long r = 0; r < count; ++r)
+            normalise(here + r * own.width, own.width, own.norm, normal + r * own.width);
+        times_panels(normal, own.width, count, own.up, own.width, own.hidden,
+                     [&](long r, long tall, long first, long columns, const float *found) {
+                         for (long i = 0; i < tall; ++i) {
+                             float *to = inner + (r + i) * own.hidden + first;
+#pragma omp simd
+                             for (long c = 0; c < columns; ++c) {
+                                 const float sum = found[i * PANEL + c] + own.up_bias[first + c];
+                                 to[c] = sum > 0 ? sum : 0;
+                             }
+                         }
+                     });
+        times_panels(inner, own.hidden, count, own.down, own.hidden, own.width,
+                     [&](long r, long tall, long first, long columns, const float *found) {
+                         for (long i = 0; i < tall; ++i) {
+                             float *to = here + (r + i) * own.width + first;
+#pragma omp simd
+                             for (long c = 0; c < columns; ++c) to[c] += found[i * PANEL + c] + own.down_bias[first + c];
+                         }
+                     });
+    }
+}
+
+// [rows, length, width] with any distance between rows and between places.
+struct Places {
+    float *x;
+    long row, place;
+    float *at(long r, long p) const { return x + r * row + p * place; }
+};
+
+struct GatedAttention {
+    Norm norm;
+    const float *project, *gate_bias, *out, *out_bias;  // panels and biases
+    long heads, head_dim;
+};
+
+// Which keys are missing, as numbers to add. False where none is real: then all keys count alike.
+inline bool missing_keys(const float *mask, long step, long length, float *missing, bool &any) {
+    bool real = false;
+    any = false;
+    for (long p = 0; p < length; ++p) {
+        const bool here = mask[p * step] != 0;
+        missing[p] = here ? 0.0f : NOT_A_KEY;
+        real |= here;
+        any |= !here;
+    }
+    return real;
+}
+
+inline void gated_attention(const Places &x, long rows, long length, const float *mask, long mask_row, long mask_place,
+                            const float *bias, const GatedAttention &own) {
+    const long width = own.heads * own.head_dim, wide = 4 * width;
+    Buffer normal(length * width), projected(length * wide), missing(length);
+    AttentionRoom room(length, own.head_dim);
+    for (long r = 0; r < rows; ++r) {
+        for (long p = 0; p < length; ++p) normalise(x.at(r, p), width, own.norm, normal + p * width);
+        times_panels(normal, width, length, own.project, width, wide,
+                     [&](long p, long tall, long first, long columns, const float *found) {
+                         for (long i = 0; i < tall; ++i)
+                             std::memcpy(projected + (p + i) * wide + first, found + i * PANEL, 4 * columns);
+                     });
+        bool any;
+        const bool real = missing_keys(mask + r * mask_row, mask_place, length, missing, any);
+        float *attended = normal;
+        for (long h = 0; h < own.heads; ++h) {
+            const float *query = projected + h * own.head_dim, *gate_bias = own.gate_bias + h * own.head_dim;
+            const float scale = real ? 1.0f / __builtin_sqrtf(float(own.head_dim)) : 0.0f;
+            const Head head = {query, query + width, query + 2 * width, wide, length, own.head_dim, scale,
+                               bias && real ? bias + h * length * length : nullptr, any && real ? +missing : nullptr};
+            attend(head, room, [&](long p, const float *found, float factor) {
+                const float *gate = query + 3 * width + p * wide;
+                float *to = attended + p * width + h * own.head_dim;
+#pragma omp simd
+                for (long c = 0; c < own.head_dim; ++c) to[c] = found[c] * factor * sigmoid(gate[c] + gate_bias[c]);
+            });
+        }
+        times_panels(attended, width, length, own.out, width, width,
+                     [&](long p, long tall, long first, long columns, const float *found) {
+                         for (long i = 0; i < tall; ++i) {
+                             float *to = x.at(r, p + i) + first;
+#pragma omp simd
+                             for (long c = 0; c < columns; ++c) to[c] += found[i * PANEL + c] + own.out_bias[first + c];
+                         }
+                     });
+    }
+}
+
+// The normalised places of one row as panels [panel][width][PANEL].
+inline void turned_row(const Places &x, long r, long length, long width, const Norm &norm, float *normal, float *panels) {
+    for (long first = 0; first < length; first += PANEL, panels += width * PANEL) {
+        const long own = length - first < PANEL ? length - first : PANEL;
+        for (long p = 0; p < own; ++p) normalise(x.at(r, first + p), width, norm, normal + p * width);
+        turn(normal, width, own, width, panels);
+    }
+}
+
+// What pairs add to the scores of each head: to[h][r][p], `to_head` numbers from head to head.
+inline void pair_scores(const Places &x, long rows, long length, long width, const Norm &norm, const float *weight,
+                        long heads, float *to, long to_head) {
+    Buffer normal(PANEL * width), panels(round_up(length, PANEL) * width);
+    alignas(64) float found[TILE_ROWS * PANEL];
+    const int high = tile_rows(heads);
+    for (long r = 0; r < rows; ++r) {
+        turned_row(x, r, length, width, norm, normal, panels);
+        for (long first = 0; first < length; first += PANEL) {
+            const long own = length - first < PANEL ? length - first : PANEL;
+            for (long h = 0; h < heads; h += high) {
+                const long tall = heads - h < high ? heads - h : high;
+                times_panel(weight + h * width, width, tall, panels + first * width, width, found, PANEL);
+                for (long i = 0; i < tall; ++i)
+                    std::memcpy(to + (h + i) * to_head + r * length + first, found + i * PANEL, 4 * own);
+            }
+        }
+    }
+}
+
+struct Triangle {
+    Norm norm, product_norm;
+    const float *project, *project_bias, *gate, *gate_bias;  // weights as they are: left half, then right
+    const float *out, *out_bias, *out_gate, *out_gate_bias;  // panels and biases
+    long width, channels;
+};
+
+// Gated projections of one row for one half: `put(channel, first place, PANEL numbers)`; 0 past the last place.
+template <class Put>
+inline void half_of_row(const float *panels, const float *mask, long mask_place, long length, const Triangle &own,
+                        bool right, Put put) {
+    const long offset = right ? own.channels : 0;
+    const float *project = own.project + offset * own.width, *gate = own.gate + offset * own.width;
+    alignas(64) float products[TILE_ROWS * PANEL], gates[TILE_ROWS * PANEL], open[PANEL];
+    const int high = tile_rows(own.channels);
+    for (long first = 0; first < length; first += PANEL, panels += own.width * PANEL) {
+        for (long p = 0; p < PANEL; ++p) open[p] = first + p < length ? mask[(first + p) * mask_place] : 0.0f;
+        for (long c = 0; c < own.channels; c += high) {
+            const long tall = own.channels - c < high ? own.channels - c : high;
+            times_panel(project + c * own.width, own.width, tall, panels, own.width, products, PANEL);
+            times_panel(gate + c * own.width, own.width, tall, panels, own.width, gates, PANEL);
+            for (long i = 0; i < tall; ++i) {
+                const float bias = own.project_bias[offset + c + i], gate_bias = own.gate_bias[offset + c + i];
+                float *to = products + i * PANEL;
+                const float *gated = gates + i * PANEL;
+#pragma omp simd
+                for (long p = 0; p < PANEL; ++p) to[p] = (to[p] + bias) * sigmoid(gated[p] + gate_bias) * open[p];
+                put(c + i, first, to);
+            }
+        }
+    }
+}
+
+// The right half of all projections as panels over the first index: planes[channel][panel of j][k][PANEL j].
+// `x` are the transposed edges: its row k holds the edges (j, k) of all j.
+inline void triangle_planes(const Places &x, long first_row, long rows, long length, const float *mask, long mask_row,
+                            long mask_place, const Triangle &own, float *planes) {
+    Buffer normal(PANEL * own.width), panels(round_up(length, PANEL) * own.width);
+    const long plane = round_up(length, PANEL) * length;
+    for (long k = first_row; k < first_row + rows; ++k) {
+        turned_row(x, k, length, own.width, own.norm, normal, panels);
+        half_of_row(panels, mask + k * mask_row, mask_place, length, own, true,
+                    [&](long channel, long first, const float *found) {
+                        std::memcpy(planes + channel * plane + first * length + k * PANEL, found, 4 * PANEL);
+                    });
+    }
+}
+
+// Some rows of edges with their update, which reads the planes and these rows alone.
+inline void triangle_rows(const Places &x, long first_row, long rows, long length, const float *mask, long mask_row,
+                          long mask_place, const Triangle &own, const float *planes) {
+    const long width = own.width, channels = own.channels, padded = round_up(length, PANEL);
+    Buffer normal(PANEL * width), panels(padded * width), left(channels * rows * padded);
+    for (long i = 0; i < rows; ++i) {
+        turned_row(x, first_row + i, length, width, own.norm, normal, panels);
+        half_of_row(panels, mask + (first_row + i) * mask_row, mask_place, length, own, false,
+                    [&](long channel, long first, const float *found) {
+                        std::memcpy(left + (channel * rows + i) * padded + first, found, 4 * PANEL);
+                    });
+    }
+    Buffer products(channels * rows * PANEL), places(PANEL * channels), update(PANEL * width);
+    for (long first = 0; first < length; first += PANEL) {
+        const long count = length - first < PANEL ? length - first : PANEL;
+        for (long c = 0; c < channels; ++c)
+            times_panel(left + c * rows * padded, padded, rows, planes + (c * padded + first) * length, length,
+                        products + c * rows * PANEL, PANEL);
+        for (long i = 0; i < rows; ++i) {
+            transpose(products + i * PANEL, rows * PANEL, channels, count, places, channels);
+            for (long p = 0; p < count; ++p) {
+                normalise(places + p * channels, channels, own.product_norm, places + p * channels);
+                normalise(x.at(first_row + i, first + p), width, own.norm, normal + p * width);
+            }
+            times_panels(places, channels, count, own.out, channels, width,
+                         [&](long p, long tall, long column, long columns, const float *found) {
+                             for (long t = 0; t < tall; ++t)
+                                 for (long c = 0; c < columns; ++c)
+                                     update[(p + t) * width + column + c] = found[t * PANEL + c] + own.out_bias[column + c];
+                         });
+            times_panels(normal, width, count, own.out_gate, width, width,
+                         [&](long p, long tall, long column, long columns, const float *found) {
+                             for (long t = 0; t < tall; ++t) {
+                                 float *to = x.at(first_row + i, first + p + t) + column;
+                                 const float *found_update = update + (p + t) * width + column;
+#pragma omp simd
+                                 for (long c = 0; c < columns; ++c)
+                                     to[c] += found_update[c] * sigmoid(found[t * PANEL + c] + own.out_gate_bias[column + c]);
+                             }
+                         });
+        }
+    }
+}
+
+// Pairs whose outer products are held at once.
+constexpr long OUTER_PAIRS = 3 * TILE_ROWS;
+
+// left [length][channels][sequences], right [length][sequences][channels]: sums over sequences, projected, divided.
+inline void outer_product_mean(float *pair, long first_row, long rows, long length, const float *left,
+                               const float *right, const float *counts, const float *out, const float *out_bias,
+                               long sequences, long channels, long width) {
+    const long squared = channels * channels;
+    Buffer outer(OUTER_PAIRS * squared);
+    for (long i = first_row; i < first_row + rows; ++i)
+        for (long first = 0; first < length; first += OUTER_PAIRS) {
+            const long count = length - first < OUTER_PAIRS ? length - first : OUTER_PAIRS;
+            for (long j = 0; j < count; ++j)
+                times_columns(left + i * channels * sequences, sequences, channels,
+                              right + (first + j) * sequences * channels, channels, channels, sequences,
+                              outer + j * squared, channels);
+            times_panels(outer, squared, count, out, squared, width,
+                         [&](long p, long tall, long column, long columns, const float *found) {
+                             for (long t = 0; t < tall; ++t) {
+                                 const float share = 1.0f / counts[i * length + first + p + t];
+                                 float *to = pair + (i * length + first + p + t) * width + column;
+#pragma omp simd
+                                 for (long c = 0; c < columns; ++c)
+                                     to[c] += (found[t * PANEL + c] + out_bias[column + c]) * share;
+                             }
+                         });
+        }
+}
+
+}  // namespace chaperonin

@@ -1,0 +1,76 @@
+// Softmax attention of one head over rows that lie apart by any stride.
+#pragma once
+
+#include "product.h"
+
+namespace chaperonin {
+
+constexpr float NOT_A_KEY = -1e8f;
+
+// What one head of one row reads: [length, head_dim] each, `row` numbers from one place to the next.
+struct Head {
+    const float *query, *key, *value;
+    long row, length, head_dim;
+    float scale;
+    const float *bias;     // [length, length], or none
+    const float *missing;  // [length]: added to the scores of every query, or none
+};
+
+// Room for one head at a time.
+struct AttentionRoom {
+    Buffer keys, scores;
+    long padded;
+    AttentionRoom(long longest, long head_dim)
+        : keys(round_up(longest, PANEL) * head_dim),
+          scores(TILE_ROWS * round_up(longest, PANEL)),
+          padded(round_up(longest, PANEL)) {}
+};
+
+// Scores become weights, not yet divided by their sum, which is returned.
+template <bool biased, bool masked>
+inline float weigh(float *scores, long length, float scale, const float *bias, const float *missing) {
+    float most = -3.0e38f, sum = 0;
+#pragma omp simd reduction(max : most)
+    for (long k = 0; k < length; ++k) {
+        float score = scores[k] * scale;
+        if constexpr (biased) score += bias[k];
+        if constexpr (masked) score += missing[k];
+        scores[k] = score;
+        most = score > most ? score : most;
+    }
+#pragma omp simd reduction(+ : sum)
+    for (long k = 0; k < length; ++k) {
+        scores[k] = exponential(scores[k] - most);
+        sum += scores[k];
+    }
+    return sum;
+}
+
+// `finish(query, its head_dim numbers, what they are to be multiplied by)` takes each result.
+template <class Finish>
+inline void attend(const Head &head, AttentionRoom &room, Finish finish) {
+    const long length = head.length, depth = head.head_dim;
+    for (long first = 0; first < length; first += PANEL) {
+        const long own = length - first < PANEL ? length - first : PANEL;
+        turn(head.key + first * head.row, head.row, own, depth, room.keys + first * depth);
+    }
+    Buffer found(TILE_ROWS * depth);
+    const int high = tile_rows(length);
+    for (long query = 0; query < length; query += high) {
+        const long own = length - query < high ? length - query : high;
+        for (long first = 0; first < length; first += PANEL)
+            times_panel(head.query + query * head.row, head.row, own, room.keys + first * depth, depth,
+                        room.scores + first, room.padded);
+        float sums[TILE_ROWS];
+        for (long q = 0; q < own; ++q) {
+            const float *bias = head.bias ? head.bias + (query + q) * length : nullptr;
+            const auto own_weigh = bias ? (head.missing ? weigh<true, true> : weigh<true, false>)
+                                        : (head.missing ? weigh<false, true> : weigh<false, false>);
+            sums[q] = own_weigh(room.scores + q * room.padded, length, head.scale, bias, head.missing);
+        }
+        times_columns(room.scores, room.padded, own, head.value, head.row, depth, length, found, depth);
+        for (long q = 0; q < own; ++q) finish(query + q, found + q * depth, 1.0f / sums[q]);
+    }
+}
+
+}  // namespace chaperonin

@@ -1,0 +1,93 @@
+// What Python calls: every function takes plain pointers and sizes, and returns 0, or 1 where memory is missing.
+#include "alphafold.h"
+
+using namespace chaperonin;
+
+namespace {
+
+template <class Work>
+int attempt(Work work) {
+    try {
+        work();
+        return 0;
+    } catch (const std::bad_alloc &) {
+        return 1;
+    }
+}
+
+}  // namespace
+
+extern "C" {
+
+long chaperonin_panel() { return PANEL; }
+
+long chaperonin_lanes() { return LANES; }
+
+int chaperonin_pack(const float *weight, long outputs, long inputs, float *panels) {
+    pack(weight, outputs, inputs, panels);
+    return 0;
+}
+
+int chaperonin_transition(float *x, long rows, long width, long hidden, const float *norm, const float *norm_bias,
+                          float epsilon, const float *up, const float *up_bias, const float *down,
+                          const float *down_bias) {
+    return attempt([&] {
+        transition(x, rows, {{norm, norm_bias, epsilon}, up, up_bias, down, down_bias, width, hidden});
+    });
+}
+
+int chaperonin_gated_attention(float *x, long row, long place, long rows, long length, const float *mask, long mask_row,
+                               long mask_place, const float *bias, const float *norm, const float *norm_bias,
+                               float epsilon, const float *project, const float *gate_bias, const float *out,
+                               const float *out_bias, long heads, long head_dim) {
+    return attempt([&] {
+        gated_attention({x, row, place}, rows, length, mask, mask_row, mask_place, bias,
+                        {{norm, norm_bias, epsilon}, project, gate_bias, out, out_bias, heads, head_dim});
+    });
+}
+
+int chaperonin_pair_scores(float *x, long row, long place, long rows, long length, long width, const float *norm,
+                           const float *norm_bias, float epsilon, const float *weight, long heads, float *to,
+                           long to_head) {
+    return attempt([&] {
+        pair_scores({x, row, place}, rows, length, width, {norm, norm_bias, epsilon}, weight, heads, to, to_head);
+    });
+}
+
+int chaperonin_triangle(int step, float *x, long row, long place, long first_row, long rows, long length,
+                        const float *mask, long mask_row, long mask_place, const float *norm, const float *norm_bias,
+                        float epsilon, const float *product_norm, const float *product_norm_bias, const float *project,
+                        const float *project_bias, const float *gate, const float *gate_bias, const float *out,
+                        const float *out_bias, const float *out_gate, const float *out_gate_bias, long width,
+                        long channels, float *planes) {
+    const Triangle own = {{norm, norm_bias, epsilon},
+                          {product_norm, product_norm_bias, epsilon},
+                          project,
+                          project_bias,
+                          gate,
+                          gate_bias,
+                          out,
+                          out_bias,
+                          out_gate,
+                          out_gate_bias,
+                          width,
+                          channels};
+    const Places edges = {x, row, place};
+    return attempt([&] {
+        if (step == 0)
+            triangle_planes(edges, first_row, rows, length, mask, mask_row, mask_place, own, planes);
+        else
+            triangle_rows(edges, first_row, rows, length, mask, mask_row, mask_place, own, planes);
+    });
+}
+
+int chaperonin_outer_product_mean(float *pair, long first_row, long rows, long length, const float *left,
+                                  const float *right, const float *counts, const float *out, const float *out_bias,
+                                  long sequences, long channels, long width) {
+    return attempt([&] {
+        outer_product_mean(pair, first_row, rows, length, left, right, counts, out, out_bias, sequences, channels,
+                           width);
+    });
+}
+
+}  // extern "C"

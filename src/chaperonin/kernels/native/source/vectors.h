@@ -1,0 +1,78 @@
+// Vectors as wide as this processor's, written once for all of them with the compiler's own vector types.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <new>
+
+namespace chaperonin {
+
+// Numbers in a vector, and rows of a tile of products: as many sums as the registers hold beside a row of factors.
+#if defined(__AVX512F__)
+constexpr int LANES = 16, TILE_ROWS = 14;
+#elif defined(__AVX__)
+constexpr int LANES = 8, TILE_ROWS = 6;
+#elif defined(__aarch64__)
+constexpr int LANES = 4, TILE_ROWS = 12;
+#else
+constexpr int LANES = 4, TILE_ROWS = 6;
+#endif
+// Columns of a tile, and so of a panel of factors.
+constexpr int PANEL = 2 * LANES;
+
+template <int lanes>
+struct Vector {
+    typedef float type __attribute__((vector_size(4 * lanes), aligned(4), may_alias));
+};
+
+inline long round_up(long count, long step) { return (count + step - 1) / step * step; }
+
+// Memory that begins at a cache line and is not filled.
+class Buffer {
+public:
+    explicit Buffer(long floats) {
+        long bytes = round_up(floats * long(sizeof(float)) + 64, 64);
+        data_.reset(static_cast<float *>(std::aligned_alloc(64, bytes)));
+        if (!data_) throw std::bad_alloc();
+    }
+    operator float *() const { return data_.get(); }
+
+private:
+    struct Free {
+        void operator()(float *data) const { std::free(data); }
+    };
+    std::unique_ptr<float, Free> data_;
+};
+
+// e^x to two units in the last place; x at most 88. Without branches, so that loops over it become vectors.
+inline float exponential(float x) {
+    x = x < -87.0f ? -87.0f : x;
+    const float shifter = 12582912.0f;  // 1.5 · 2^23: adding it rounds to a whole number, kept in the low bits
+    float shifted = x * 1.44269504f + shifter;
+    float whole = shifted - shifter;
+    float rest = x - whole * 0.693145752f;
+    rest -= whole * 1.42860677e-6f;
+    float power = 1.98756915e-4f;
+    power = power * rest + 1.39819995e-3f;
+    power = power * rest + 8.33345205e-3f;
+    power = power * rest + 4.16657962e-2f;
+    power = power * rest + 1.66666657e-1f;
+    power = power * rest + 5.0e-1f;
+    power = power * rest * rest + rest + 1.0f;
+    int32_t bits, exponent;
+    std::memcpy(&bits, &power, 4);
+    std::memcpy(&exponent, &shifted, 4);
+    bits += int32_t(uint32_t(exponent) << 23);
+    std::memcpy(&power, &bits, 4);
+    return power;
+}
+
+inline float sigmoid(float x) {
+    x = x < -80.0f ? -80.0f : x;
+    return 1.0f / (1.0f + exponential(-x < 80.0f ? -x : 80.0f));
+}
+
+}  // namespace chaperonin

@@ -1,0 +1,125 @@
+"""Compiled kernels: made once, for any width of vectors, and where they cannot be made the reason is said."""
+
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from tests.contracts.test_kernels import CASES, relative_difference
+
+from chaperonin.errors import UnavailableError
+from chaperonin.kernels.hardware import processor_flags
+from chaperonin.kernels.native import calls, library
+from chaperonin.kernels.registry import OPERATIONS, Operation
+
+COMPILED = [operation for operation in OPERATIONS.values() if "native" in operation.bodies]
+CPU = torch.device("cpu")
+TOLERANCE = 2e-5
+
+
+@pytest.fixture
+def forgotten() -> Iterator[None]:
+    """What was found out about this machine is forgotten before and after."""
+    kept = (library.library, library.lacks)
+    for one in kept:
+        one.cache_clear()
+    yield
+    for one in kept:
+        one.cache_clear()
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="names instruction sets of x86")
+@pytest.mark.parametrize(
+    ("lanes", "flags"), [(4, ()), (8, ("-march=x86-64-v3",)), (16, ("-march=x86-64-v4",))]
+)
+def test_kernels_for_every_width_of_vectors_equal_the_reference(
+    lanes: int, flags: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if lanes > 4 and {8: "avx2", 16: "avx512vl"}[lanes] not in processor_flags().split():
+        pytest.skip(f"this processor has no vectors of {lanes} numbers")
+    own = library.load(library.compile_sources(tmp_path, flags))
+    assert own.chaperonin_lanes() == lanes
+    monkeypatch.setattr(calls, "library", lambda: own)
+    for operation in COMPILED:
+        assert_equals_the_reference(operation)
+
+
+def test_parts_for_several_cores_equal_the_whole() -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        for operation in COMPILED:
+            assert_equals_the_reference(operation)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def assert_equals_the_reference(operation: Operation) -> None:
+    body, reference = operation.bodies["native"], operation.bodies["reference"]
+    for ours, theirs in CASES[operation.name](body, CPU, torch.float32):
+        with torch.inference_mode():
+            if not body.supports(*ours):
+                continue
+            result, expected = body.run(*ours), reference.run(*theirs)
+        assert relative_difference(result, expected) < TOLERANCE, operation.name
+
+
+def test_they_are_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = library.compile_sources(tmp_path, ())
+    monkeypatch.setattr(library.subprocess, "run", None)
+    assert library.compile_sources(tmp_path, ()) == first
+    assert list(tmp_path.iterdir()) == [first]
+
+
+def test_other_sources_or_another_processor_are_compiled_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    monkeypatch.setattr(
+        library, "_compile", lambda command: Path(command[-1]).write_text(made.append("x") or "x")
+    )
+    library.compile_sources(tmp_path, ())
+    monkeypatch.setattr(library, "processor_flags", lambda: "another")
+    library.compile_sources(tmp_path, ())
+    sources = tmp_path / "sources"
+    sources.mkdir()
+    (sources / "kernels.cpp").write_text("// other")
+    monkeypatch.setattr(library, "SOURCES", sources)
+    library.compile_sources(tmp_path, ())
+    assert len(made) == 3
+
+
+@pytest.mark.usefixtures("forgotten")
+@pytest.mark.parametrize(
+    ("compiler", "words"),
+    [("no-such-compiler", "no C\\+\\+ compiler .no-such-compiler"), ("false", "cannot compile")],
+)
+def test_without_a_compiler_pytorchs_kernels_run_and_the_reason_is_said(
+    compiler: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", compiler)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(UnavailableError, match=words):
+        library.library()
+    assert library.lacks()
+    operation = OPERATIONS["transition"]
+    ours, _ = next(CASES["transition"](operation.bodies["native"], CPU, torch.float32))
+    with torch.inference_mode():
+        assert operation.choose(*ours).name == "sliced"
+    assert not [file for file in tmp_path.rglob("*") if file.is_file()]
+
+
+@pytest.mark.usefixtures("forgotten")
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert f"cannot be kept in {tmp_path / 'file'}" in library.lacks()
+
+
+def test_memory_that_is_not_there_is_an_error() -> None:
+    if missing := library.lacks():
+        pytest.skip(missing)
+    x = torch.zeros(1, 16)
+    with pytest.raises(MemoryError, match="transition"):
+        calls.call("transition", x, 1, 16, 1 << 45, x, x, 1e-5, x, x, x, x)
