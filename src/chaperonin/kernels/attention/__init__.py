@@ -8,13 +8,15 @@ from typing import cast
 
 from torch import Tensor
 
-from chaperonin.kernels.attention import half_cpu, packed_cpu, packed_cuda, reference, sdpa
+from chaperonin.kernels.attention import half_cpu, native, packed_cpu, packed_cuda, reference, sdpa
 from chaperonin.kernels.registry import Operation
 from chaperonin.kernels.segments import Segments
 from chaperonin.shapes import Float
 
-operation = Operation("attention", order=("packed_cuda", "packed_cpu", "half_cpu", "sdpa", "reference"))
-for _module in (packed_cuda, packed_cpu, half_cpu, sdpa, reference):
+operation = Operation(
+    "attention", order=("packed_cuda", "native", "packed_cpu", "half_cpu", "sdpa", "reference")
+)
+for _module in (packed_cuda, native, packed_cpu, half_cpu, sdpa, reference):
     operation.register(_module)
 
 

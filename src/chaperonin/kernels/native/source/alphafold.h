@@ -15,7 +15,8 @@ struct Transition {
 };
 
 inline void transition(float *x, long rows, const Transition &own) {
-    Buffer normal(TRANSITION_ROWS * own.width), inner(TRANSITION_ROWS * own.hidden);
+    const long inner_row = apart(own.hidden);
+    Buffer normal(TRANSITION_ROWS * own.width), inner(TRANSITION_ROWS * inner_row);
     for (long start = 0; start < rows; start += TRANSITION_ROWS) {
         const long count = rows - start < TRANSITION_ROWS ? rows - start : TRANSITION_ROWS;
         float *here = x + start * own.width;
@@ -24,7 +25,7 @@ inline void transition(float *x, long rows, const Transition &own) {
         times_panels(normal, own.width, count, own.up, own.width, own.hidden,
                      [&](long r, long tall, long first, long columns, const float *found) {
                          for (long i = 0; i < tall; ++i) {
-                             float *to = inner + (r + i) * own.hidden + first;
+                             float *to = inner + (r + i) * inner_row + first;
 #pragma omp simd
                              for (long c = 0; c < columns; ++c) {
                                  const float sum = found[i * PANEL + c] + own.up_bias[first + c];
@@ -32,7 +33,7 @@ inline void transition(float *x, long rows, const Transition &own) {
                              }
                          }
                      });
-        times_panels(inner, own.hidden, count, own.down, own.hidden, own.width,
+        times_panels(inner, inner_row, count, own.down, own.hidden, own.width,
                      [&](long r, long tall, long first, long columns, const float *found) {
                          for (long i = 0; i < tall; ++i) {
                              float *to = here + (r + i) * own.width + first;
@@ -71,12 +72,12 @@ inline bool missing_keys(const float *mask, long step, long length, float *missi
 
 inline void gated_attention(const Places &x, long rows, long length, const float *mask, long mask_row, long mask_place,
                             const float *bias, const GatedAttention &own) {
-    const long width = own.heads * own.head_dim, wide = 4 * width;
+    const long width = own.heads * own.head_dim, wide = apart(4 * width);
     Buffer normal(length * width), projected(length * wide), missing(length);
     AttentionRoom room(length, own.head_dim);
     for (long r = 0; r < rows; ++r) {
         for (long p = 0; p < length; ++p) normalise(x.at(r, p), width, own.norm, normal + p * width);
-        times_panels(normal, width, length, own.project, width, wide,
+        times_panels(normal, width, length, own.project, width, 4 * width,
                      [&](long p, long tall, long first, long columns, const float *found) {
                          for (long i = 0; i < tall; ++i)
                              std::memcpy(projected + (p + i) * wide + first, found + i * PANEL, 4 * columns);
@@ -187,21 +188,26 @@ inline void triangle_planes(const Places &x, long first_row, long rows, long len
 // Some rows of edges with their update, which reads the planes and these rows alone.
 inline void triangle_rows(const Places &x, long first_row, long rows, long length, const float *mask, long mask_row,
                           long mask_place, const Triangle &own, const float *planes) {
-    const long width = own.width, channels = own.channels, padded = round_up(length, PANEL);
-    Buffer normal(PANEL * width), panels(padded * width), left(channels * rows * padded);
+    const long width = own.width, channels = own.channels, padded = round_up(length, PANEL), row = apart(padded);
+    Buffer normal(PANEL * width), panels(padded * width), left(channels * rows * row);
     for (long i = 0; i < rows; ++i) {
         turned_row(x, first_row + i, length, width, own.norm, normal, panels);
         half_of_row(panels, mask + (first_row + i) * mask_row, mask_place, length, own, false,
                     [&](long channel, long first, const float *found) {
-                        std::memcpy(left + (channel * rows + i) * padded + first, found, 4 * PANEL);
+                        std::memcpy(left + (channel * rows + i) * row + first, found, 4 * PANEL);
                     });
     }
     Buffer products(channels * rows * PANEL), places(PANEL * channels), update(PANEL * width);
     for (long first = 0; first < length; first += PANEL) {
         const long count = length - first < PANEL ? length - first : PANEL;
-        for (long c = 0; c < channels; ++c)
-            times_panel(left + c * rows * padded, padded, rows, planes + (c * padded + first) * length, length,
-                        products + c * rows * PANEL, PANEL);
+        for (long c = 0; c < channels; ++c) {
+            const float *own = left + c * rows * row, *plane = planes + (c * padded + first) * length;
+            if (c + 1 < channels) {
+                fetch(own + rows * row, rows * row);
+                fetch(plane + padded * length, PANEL * length);
+            }
+            times_panel(own, row, rows, plane, length, products + c * rows * PANEL, PANEL);
+        }
         for (long i = 0; i < rows; ++i) {
             transpose(products + i * PANEL, rows * PANEL, channels, count, places, channels);
             for (long p = 0; p < count; ++p) {
@@ -235,16 +241,16 @@ constexpr long OUTER_PAIRS = 3 * TILE_ROWS;
 inline void outer_product_mean(float *pair, long first_row, long rows, long length, const float *left,
                                const float *right, const float *counts, const float *out, const float *out_bias,
                                long sequences, long channels, long width) {
-    const long squared = channels * channels;
-    Buffer outer(OUTER_PAIRS * squared);
+    const long squared = channels * channels, row = apart(squared);
+    Buffer outer(OUTER_PAIRS * row);
     for (long i = first_row; i < first_row + rows; ++i)
         for (long first = 0; first < length; first += OUTER_PAIRS) {
             const long count = length - first < OUTER_PAIRS ? length - first : OUTER_PAIRS;
             for (long j = 0; j < count; ++j)
                 times_columns(left + i * channels * sequences, sequences, channels,
                               right + (first + j) * sequences * channels, channels, channels, sequences,
-                              outer + j * squared, channels);
-            times_panels(outer, squared, count, out, squared, width,
+                              outer + j * row, channels);
+            times_panels(outer, row, count, out, squared, width,
                          [&](long p, long tall, long column, long columns, const float *found) {
                              for (long t = 0; t < tall; ++t) {
                                  const float share = 1.0f / counts[i * length + first + p + t];

@@ -22,8 +22,8 @@ struct AttentionRoom {
     long padded;
     AttentionRoom(long longest, long head_dim)
         : keys(round_up(longest, PANEL) * head_dim),
-          scores(TILE_ROWS * round_up(longest, PANEL)),
-          padded(round_up(longest, PANEL)) {}
+          scores(TILE_ROWS * apart(round_up(longest, PANEL))),
+          padded(apart(round_up(longest, PANEL))) {}
 };
 
 // Scores become weights, not yet divided by their sum, which is returned.

@@ -28,6 +28,25 @@ int chaperonin_pack(const float *weight, long outputs, long inputs, float *panel
     return 0;
 }
 
+// Streams [tokens, all heads, head_dim]; some neighbouring heads of every segment.
+int chaperonin_attention(const float *query, const float *key, const float *value, float *to, long row, long heads,
+                         long head_dim, const int *offsets, long segments, long longest, float scale) {
+    return attempt([&] {
+        AttentionRoom room(longest, head_dim);
+        for (long s = 0; s < segments; ++s)
+            for (long h = 0; h < heads; ++h) {
+                const long start = offsets[s] * row + h * head_dim;
+                const Head head = {query + start, key + start, value + start, row, offsets[s + 1] - offsets[s],
+                                   head_dim, scale, nullptr, nullptr};
+                attend(head, room, [&](long place, const float *found, float factor) {
+                    float *own = to + start + place * row;
+#pragma omp simd
+                    for (long c = 0; c < head_dim; ++c) own[c] = found[c] * factor;
+                });
+            }
+    });
+}
+
 int chaperonin_transition(float *x, long rows, long width, long hidden, const float *norm, const float *norm_bias,
                           float epsilon, const float *up, const float *up_bias, const float *down,
                           const float *down_bias) {
