@@ -51,6 +51,13 @@ struct Places {
     float *at(long r, long p) const { return x + r * row + p * place; }
 };
 
+// Layer norm of one place, while those that come next are on their way: they may lie far apart.
+inline void normalise(const Places &x, long r, long p, long width, const Norm &norm, float *to) {
+    constexpr long ahead = 4;
+    fetch(x.at(r, p + ahead), width);
+    normalise(x.at(r, p), width, norm, to);
+}
+
 struct GatedAttention {
     Norm norm;
     const float *project, *gate_bias, *out, *out_bias;  // panels and biases
@@ -76,7 +83,7 @@ inline void gated_attention(const Places &x, long rows, long length, const float
     Buffer normal(length * width), projected(length * wide), missing(length);
     AttentionRoom room(length, own.head_dim);
     for (long r = 0; r < rows; ++r) {
-        for (long p = 0; p < length; ++p) normalise(x.at(r, p), width, own.norm, normal + p * width);
+        for (long p = 0; p < length; ++p) normalise(x, r, p, width, own.norm, normal + p * width);
         times_panels(normal, width, length, own.project, width, 4 * width,
                      [&](long p, long tall, long first, long columns, const float *found) {
                          for (long i = 0; i < tall; ++i)
@@ -112,7 +119,7 @@ inline void gated_attention(const Places &x, long rows, long length, const float
 inline void turned_row(const Places &x, long r, long length, long width, const Norm &norm, float *normal, float *panels) {
     for (long first = 0; first < length; first += PANEL, panels += width * PANEL) {
         const long own = length - first < PANEL ? length - first : PANEL;
-        for (long p = 0; p < own; ++p) normalise(x.at(r, first + p), width, norm, normal + p * width);
+        for (long p = 0; p < own; ++p) normalise(x, r, first + p, width, norm, normal + p * width);
         turn(normal, width, own, width, panels);
     }
 }
@@ -200,19 +207,16 @@ inline void triangle_rows(const Places &x, long first_row, long rows, long lengt
     Buffer products(channels * rows * PANEL), places(PANEL * channels), update(PANEL * width);
     for (long first = 0; first < length; first += PANEL) {
         const long count = length - first < PANEL ? length - first : PANEL;
-        for (long c = 0; c < channels; ++c) {
-            const float *own = left + c * rows * row, *plane = planes + (c * padded + first) * length;
-            if (c + 1 < channels) {
-                fetch(own + rows * row, rows * row);
-                fetch(plane + padded * length, PANEL * length);
-            }
-            times_panel(own, row, rows, plane, length, products + c * rows * PANEL, PANEL);
+        for (long c = 0; c < channels; ++c) {  // the next channel's plane comes while this one is read
+            const float *plane = planes + (c * padded + first) * length;
+            times_panel(left + c * rows * row, row, rows, plane, length, products + c * rows * PANEL, PANEL,
+                        plane + padded * length);
         }
         for (long i = 0; i < rows; ++i) {
             transpose(products + i * PANEL, rows * PANEL, channels, count, places, channels);
             for (long p = 0; p < count; ++p) {
                 normalise(places + p * channels, channels, own.product_norm, places + p * channels);
-                normalise(x.at(first_row + i, first + p), width, own.norm, normal + p * width);
+                normalise(x, first_row + i, first + p, width, own.norm, normal + p * width);
             }
             times_panels(places, channels, count, own.out, channels, width,
                          [&](long p, long tall, long column, long columns, const float *found) {

@@ -6,11 +6,14 @@
 namespace chaperonin {
 
 // to[r][c] = sum over k of left[r · row + k] · right[k · next + c], for `rows` rows and `columns` vectors of lanes.
+// `soon` is what will be read afterwards: a cache line of it is asked for in each step.
 template <int lanes, int columns, int rows>
-static void tile(const float *left, long row, const float *right, long next, long depth, float *to, long to_row) {
+static void tile(const float *left, long row, const float *right, long next, long depth, float *to, long to_row,
+                 const float *soon) {
     typedef typename Vector<lanes>::type vector;
     vector sum[rows][columns] = {};
-    for (long k = 0; k < depth; ++k, right += next) {
+    for (long k = 0; k < depth; ++k, right += next, soon += 16) {
+        __builtin_prefetch(soon, 0, 2);
         vector own[columns];
 #pragma GCC unroll 4
         for (int c = 0; c < columns; ++c) own[c] = *reinterpret_cast<const vector *>(right + c * lanes);
@@ -27,7 +30,7 @@ static void tile(const float *left, long row, const float *right, long next, lon
         for (int c = 0; c < columns; ++c) *reinterpret_cast<vector *>(to + r * to_row + c * lanes) = sum[r][c];
 }
 
-typedef void (*Tile)(const float *, long, const float *, long, long, float *, long);
+typedef void (*Tile)(const float *, long, const float *, long, long, float *, long, const float *);
 
 template <int lanes, int columns>
 struct Tiles {
@@ -52,12 +55,14 @@ inline int tile_rows(long rows) {
     return count ? int((rows + count - 1) / count) : 1;
 }
 
-// One panel: `columns` of it are wanted, all of it is computed and written.
-inline void times_panel(const float *left, long row, long rows, const float *panel, long depth, float *to, long to_row) {
+// One whole panel; `soon` as in a tile, where something else than this panel comes next.
+inline void times_panel(const float *left, long row, long rows, const float *panel, long depth, float *to, long to_row,
+                        const float *soon = nullptr) {
     const int high = tile_rows(rows);
     for (long r = 0; r < rows; r += high) {
         const long own = rows - r < high ? rows - r : high;
-        WIDE.of[own](left + r * row, row, panel, PANEL, depth, to + r * to_row, to_row);
+        WIDE.of[own](left + r * row, row, panel, PANEL, depth, to + r * to_row, to_row, soon ? soon : panel);
+        if (soon) soon += 16 * depth;
     }
 }
 
@@ -70,10 +75,10 @@ inline void times_columns(const float *left, long row, long rows, const float *r
         const float *factors = left + r * row;
         float *results = to + r * to_row;
         long c = 0;
-        for (; c + PANEL <= columns; c += PANEL) WIDE.of[own](factors, row, right + c, next, depth, results + c, to_row);
-        for (; c + LANES <= columns; c += LANES) NARROW.of[own](factors, row, right + c, next, depth, results + c, to_row);
+        for (; c + PANEL <= columns; c += PANEL) WIDE.of[own](factors, row, right + c, next, depth, results + c, to_row, right);
+        for (; c + LANES <= columns; c += LANES) NARROW.of[own](factors, row, right + c, next, depth, results + c, to_row, right);
         for (; c + LANES / 2 <= columns; c += LANES / 2)
-            HALF.of[own](factors, row, right + c, next, depth, results + c, to_row);
+            HALF.of[own](factors, row, right + c, next, depth, results + c, to_row, right);
         for (; c < columns; ++c)
             for (long i = 0; i < own; ++i) {
                 float sum = 0;
@@ -93,7 +98,7 @@ inline void times_panels(const float *left, long row, long rows, const float *pa
         const long columns = outputs - first < PANEL ? outputs - first : PANEL;
         for (long r = 0; r < rows; r += high) {
             const long own = rows - r < high ? rows - r : high;
-            WIDE.of[own](left + r * row, row, panels, PANEL, depth, found, PANEL);
+            WIDE.of[own](left + r * row, row, panels, PANEL, depth, found, PANEL, panels);
             finish(r, own, first, columns, static_cast<const float *>(found));
         }
     }
