@@ -1,5 +1,7 @@
 """Our ESM is the published one: same numbers, however the sequences are batched."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -24,6 +26,8 @@ SHAPES = {
     "esm2_t48_15B": (5120, 2, 40),
     "esm1b_t33_650M": (1280, 2, 20),
 }
+GPU = 1e-4
+"""Absolute, fp32 without TF32: sums come in another order."""
 LOGITS, EMBEDDING, CONTACT, PACKING = (
     1e-4,
     1e-5,
@@ -172,3 +176,20 @@ def test_every_parameter_but_the_frequencies_gets_a_gradient() -> None:
     loss.backward()
     without = {name for name, parameter in model.named_parameters() if parameter.grad is None}
     assert without == {"rotary_frequencies"}
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_numbers_of_the_cpu(small: tuple[EsmForMaskedLM, ESM]) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    _, model = small
+    sequences = mixed(model, [500, 1, 700], seed=0)
+    stream, segments = torch.cat(sequences), Segments([len(tokens) for tokens in sequences])
+    there = deepcopy(model).cuda()
+    with torch.inference_mode():
+        here, hidden = model(stream, segments), there(stream.cuda(), segments)
+        torch.testing.assert_close(hidden.cpu(), here, atol=GPU, rtol=0)
+        torch.testing.assert_close(there.lm_head(hidden).cpu(), model.lm_head(here), atol=GPU, rtol=0)
+        maps = zip(there.contacts(stream.cuda(), segments), model.contacts(stream, segments), strict=True)
+        for on_gpu, on_cpu in maps:
+            torch.testing.assert_close(on_gpu.cpu(), on_cpu, atol=GPU, rtol=0)
