@@ -29,19 +29,35 @@ find_python() {
     exit 1
 }
 
+# Debian and Ubuntu keep pip apart from Python. Its wheel comes from their archive and stays in .venv: that needs no root.
+fetch_pip() {
+    rm -rf "$venv/debian"
+    mkdir "$venv/debian"
+    (
+        cd "$venv/debian" || exit 1
+        fetch="apt-get -qq download python3-pip-whl"
+        { $fetch 2>/dev/null || { apt-get -qq update && $fetch; }; } && dpkg-deb -x python3-pip-whl_*.deb .
+    )
+}
+
 install_uv() {
     base=$(find_python)
+    install="install --quiet --disable-pip-version-check uv==$1"
     if "$base" -c 'import ensurepip' 2>/dev/null; then
         "$base" -m venv "$venv"
-        "$python" -m pip install --quiet --disable-pip-version-check "uv==$1"
+        "$python" -m pip $install
     elif command -v uv >/dev/null 2>&1; then
-        uv venv --quiet --python "$base" "$venv"
-    elif "$base" -m pip --version >/dev/null 2>&1; then
-        "$base" -m venv --without-pip "$venv"
-        "$base" -m pip --python "$python" install --quiet --disable-pip-version-check "uv==$1"
+        uv venv --quiet --allow-existing --python "$base" "$venv"
     else
-        echo "$base can make no virtual environment: apt-get install python3-venv" >&2
-        exit 1
+        "$base" -m venv --without-pip "$venv"
+        if "$base" -m pip --version >/dev/null 2>&1; then
+            "$base" -m pip --python "$python" $install
+        elif fetch_pip >&2; then
+            PYTHONPATH=$(echo "$PWD/$venv"/debian/usr/share/python-wheels/pip-*.whl) "$python" -m pip $install
+        else
+            echo "no pip for $base: install python3-venv, pip or uv, then run this again" >&2
+            exit 1
+        fi
     fi
 }
 
@@ -50,8 +66,8 @@ setup() {
     [ -f "$venv/stamp" ] && [ "$(cat "$venv/stamp")" = "$stamp" ] && return
     echo "setting up $venv (once)" >&2
     uv_version=$(sed -n 's/^uv==//p' requirements.lock)
-    [ -x "$python" ] || install_uv "$uv_version"
     uv=$venv/bin/uv
+    [ -x "$uv" ] || install_uv "$uv_version"
     [ -x "$uv" ] || uv=uv
     # A folder of wheels that pip was told of serves uv too; without one, a machine without a GPU gets PyTorch's CPU build.
     if [ -n "${PIP_FIND_LINKS:-}" ]; then
@@ -62,7 +78,7 @@ setup() {
         export UV_TORCH_BACKEND
     fi
     VIRTUAL_ENV=$venv "$uv" pip install --quiet -r requirements.lock
-    VIRTUAL_ENV=$venv "$uv" pip install --quiet --no-deps --editable .
+    VIRTUAL_ENV=$venv "$uv" pip install --quiet --no-deps --no-build-isolation --editable .
     echo "$stamp" >"$venv/stamp"
 }
 

@@ -181,15 +181,16 @@ def membrane(setting: Setting) -> Figures:
     )
     return {
         "proteins": len(rows),
-        "accuracy, model": _probe(embedded, labels, folds),
-        "accuracy, composition": _probe(composition, labels, folds),
+        "accuracy, model": probe(embedded, labels, folds),
+        "accuracy, composition": probe(composition, labels, folds),
         "accuracy, always the larger class": float(max(labels.mean(), 1 - labels.mean())),
     }
 
 
-def _probe(vectors: NDArray[np.floating], labels: NDArray[np.bool_], folds: NDArray[np.int64]) -> float:
-    probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
-    predicted = cross_val_predict(probe, vectors, labels, groups=folds, cv=LeaveOneGroupOut())
+def probe(vectors: NDArray[np.floating], labels: NDArray[np.bool_], folds: NDArray[np.int64]) -> float:
+    """Accuracy of logistic regression, every fold predicted from the others."""
+    regression = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
+    predicted = cross_val_predict(regression, vectors, labels, groups=folds, cv=LeaveOneGroupOut())
     return float((predicted == labels).mean())
 
 

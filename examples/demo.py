@@ -1,4 +1,4 @@
-"""What the bundled model does, in about a minute and a half: `./go demo [OUTDIR]`.
+"""What the bundled model does: `./go demo [OUTDIR]`.
 
 It embeds, scans and maps the proteins of this folder, predicts where they are with the adapters that ship inside, and
 trains an adapter of its own for a moment on sequences that it makes.
@@ -34,7 +34,10 @@ def demo(outdir: Path) -> int:
     print(f"\n{time.perf_counter() - start:.0f} s. Open in a browser:")
     for page in sorted(outdir.glob("*/report.html")):
         print(f"  {page}")
-    print(f"Serve it, with a page to paste proteins into:\n  ./go run serve {ADAPTERS[0]}")
+    print(
+        "Serve the adapter that ships inside, trained on real proteins, with a page to paste yours into:\n"
+        f"  ./go run serve {ADAPTERS[0]}"
+    )
     return max(codes)
 
 

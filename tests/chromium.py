@@ -16,11 +16,12 @@ QUIET = (
 
 
 def chromium() -> str:
-    """Its path, or a skip that says how to get one."""
+    """Its path, or a skip that says how to get one; in continuous integration a failure."""
     names = (os.environ.get("CHAPERONIN_CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
     found = next((path for name in names if name and (path := shutil.which(name))), None)
     if found is None:
-        pytest.skip(
+        say = pytest.fail if os.environ.get("CI") else pytest.skip
+        say(
             "no chromium, chromium-browser or google-chrome: install one, or name it with CHAPERONIN_CHROMIUM"
         )
     return found

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,27 @@ def test_the_exit_code_says_how_much_was_done(
     run = json.loads((out / "run.json").read_text())
     assert run["verb"] == verb and run["model"]["name"] == model
     assert main([verb, str(tmp_path / "in.fasta"), str(out), "--model", model]) == code
+
+
+SECTIONS = {
+    "embed": (["embeddings", "lengths", "failures"], ["Scatter plot: 3 proteins", "Histogram: Lengths of 3"]),
+    "contacts": (["contacts", "lengths", "failures"], ["Contact map of one, 10", "Contact map of two, 7"]),
+    "score": (["scores", "lengths", "failures"], ["Heat map of one, positions", "Histogram: Scores of 190"]),
+}
+"""Verb → sections that its report begins with, and how pictures in it are described."""
+
+
+@pytest.mark.parametrize("verb", SECTIONS)
+def test_the_report_of_a_job_has_its_sections_and_pictures(verb: str, model: str, tmp_path: Path) -> None:
+    (tmp_path / "in.fasta").write_text(GOOD + ">three\nMSKGEELFTG\n" + BAD)
+    assert main([verb, str(tmp_path / "in.fasta"), str(tmp_path / "out"), "--model", model]) == 3
+    page = (tmp_path / "out/report.html").read_text()
+    sections, pictures = SECTIONS[verb]
+    assert re.findall(r'<section id="([^"]+)"', page) == [*sections, "reading", "provenance"]
+    described = re.findall(r'<svg [^>]*role="img" aria-label="([^"]+)"', page)
+    for beginning in pictures:
+        assert any(text.startswith(beginning) for text in described), described
+    assert "broken" in page and model in page
 
 
 def test_contacts_come_with_pictures_unless_told_otherwise(model: str, tmp_path: Path) -> None:

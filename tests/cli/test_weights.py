@@ -41,8 +41,13 @@ def snapshot(model: ESM) -> Path:
 
 
 def test_list_shows_what_is_bundled_cached_and_to_be_had(
-    snapshot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    snapshot: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("INFO")
     (tmp_path / "bundled").mkdir()
     (snapshot.parent / "bert").mkdir()
     (snapshot.parent / "bert" / "config.json").write_text('{"model_type": "bert"}')
@@ -57,6 +62,8 @@ def test_list_shows_what_is_bundled_cached_and_to_be_had(
     assert words[NAME][1] == "cache" and words[NAME][-1] == COMMIT[:12]
     assert words["facebook/esm2_t33_650M_UR50D"][1:] == ["651.0", "M", "2.6", "GB", "08e4846e5371", "MIT"]
     assert len([line for line in lines if line.startswith(NAME)]) == 1
+    (hint,) = [message for message in caplog.messages if "pickles" in message]
+    assert "esm2_t36_3B" in hint and "esm1b_t33" in hint and "esm2_t33_650M" not in hint
 
 
 def test_verify_is_silent_on_stdout_when_all_is_well(

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from chaperonin.cli.main import main
+from chaperonin.cli.main import app_of, main
 
 REPOSITORY = Path(__file__).parents[2]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
-FENCE = re.compile(r"^```(sh|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+SHOWN = re.compile(r"^(?:TOKEN=.*\) )?chaperonin (\S.*?)(?:\s{2,}.*|\s#.*)?$", re.MULTILINE)
+"""A command in a fence of text: it waits, fetches or needs files of the reader. A remark stands behind two spaces."""
+FENCE = re.compile(r"^```(sh|python|text)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def fences(page: Path) -> Iterator[tuple[str, str]]:
@@ -42,11 +44,27 @@ def workplace(
 def test_a_page_does_what_it_says(page: Path, workplace: Path) -> None:
     names: dict[str, object] = {}
     for language, text in fences(page):
+        if language == "text":
+            continue
         if language == "python":
             exec(compile(text, str(page), "exec"), names)
             continue
         for words in commands(text):
             check(words)
+
+
+def test_commands_that_are_only_shown_are_understood() -> None:
+    shown = [
+        shlex.split(command)
+        for page in PAGES
+        for language, text in fences(page)
+        if language == "text"
+        for command in SHOWN.findall(re.sub(r"\\\n\s*", "", text))
+    ]
+    assert {words[0] for words in shown} >= {"serve", "weights", "bench", "fold"}
+    assert ["serve", "--host", "0.0.0.0", "--token-env", "TOKEN"] in shown
+    for words in shown:
+        app_of(words[0]).parse_args(words[1:], exit_on_error=False, print_error=False)
 
 
 def check(words: list[str]) -> None:

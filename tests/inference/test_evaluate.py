@@ -103,6 +103,42 @@ def test_published_table_per_protein_follows_to_every_digit(real_data):
         assert printed == expected
 
 
+def test_published_supervised_summary_follows_but_for_the_columns_that_are_mislabelled(real_data):
+    """The two columns of eukaryotes are exchanged there; depths follow a grouping that is not the reference file's.
+
+    3 of 110 averages differ by one in the last digit.
+    """
+    folder = real_data / "dms"
+    assays = read_csv(
+        folder / "published_tables/proteingym_v1_supervised_DMS_substitutions_Spearman_DMS_level.csv"
+    )
+    published = read_csv(
+        folder
+        / "published_tables/proteingym_v1_supervised_Summary_performance_DMS_substitutions_Spearman.csv"
+    )
+    about = {row["DMS_id"]: row for row in read_csv(folder / "reference/DMS_substitutions.csv")}
+    models = [name for name in assays[0] if name != "DMS_id"]
+    own = [about[row["DMS_id"]] for row in assays]
+    table = AssayTable(
+        models=models,
+        values=np.array([[number(row[model]) for model in models] for row in assays]),
+        uniprot=[row["UniProt_ID"] for row in own],
+        selection=[row["coarse_selection_type"] for row in own],
+        msa_depth=[row["MSA_Neff_L_category"] for row in own],
+        taxon=[row["taxon"] for row in own],
+    )
+    ours = summarise(table, draws=10)
+    assert [row["Model_name"] for row in ours] == [row["Model_name"] for row in published]
+    exchanged = {"Taxa_Human": "Taxa_Other_Eukaryote", "Taxa_Other_Eukaryote": "Taxa_Human"}
+    columns = [name for name in COLUMNS if not name.endswith("_depth")]
+    differences = [
+        abs(row[exchanged.get(name, name)] - float(expected[name]))
+        for row, expected in zip(ours, published, strict=True)
+        for name in columns
+    ]
+    assert max(differences) < 0.0011 and sum(difference > 1e-9 for difference in differences) == 3
+
+
 @pytest.mark.parametrize("assay", ["IF1_ECOLI_Kelsic_2016", "BLAT_ECOLX_Stiffler_2015"])
 def test_metrics_of_published_scores_are_the_published_metrics(real_data, assay):
     tables = real_data / "dms/published_tables"

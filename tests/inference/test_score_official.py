@@ -6,6 +6,7 @@ weights, without any of our batching, planning or packing.
 
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,10 @@ from transformers import EsmConfig, EsmForMaskedLM
 
 from chaperonin.inference.load import load
 from chaperonin.inference.score import ScoreSettings, score
-from chaperonin.models.esm import ESM
+from chaperonin.models.esm import ESM, ESMConfig
+from chaperonin.models.esm.weights import LAYOUT
 from chaperonin.protein.alphabet import ESM_ALPHABET, STANDARD_RESIDUES
+from chaperonin.weights.pretrained import save_folder
 
 TOLERANCE = 1e-4  # absolute, fp32, on sums of log-probabilities of a few positions
 
@@ -202,3 +205,23 @@ def test_unknown_and_rare_residues_around_a_change_are_no_obstacle(
     found = our_scores(ours, tmp_path, rows, wild_type)
     table = {position: published_masked(published, wild_type, position) for position in (2, 7, 8)}
     assert found == pytest.approx([label(variant, table) for variant, _ in rows], abs=TOLERANCE)
+
+
+def test_what_learned_positions_cannot_take_in_one_pass_is_a_failure_that_says_so(tmp_path: Path) -> None:
+    """ESM-1b has positions for 1,022 residues, and the script no windows for pseudo-likelihoods."""
+    plain = ESM(ESMConfig(width=16, depth=1, heads=2, inner_width=32, positions="learned"))
+    save_folder(LAYOUT, plain, tmp_path / "learned")
+    model = load(str(tmp_path / "learned"), precision="fp32", device="cpu")
+    wild_type = random_sequence(1023)
+    mutant, _ = substituted(wild_type, [700])
+    (tmp_path / "assay.csv").write_text(f"mutant\n{mutant}\n")
+    official = ScoreSettings(compat="official", target=wild_type)
+    (failure,) = score(
+        model, tmp_path / "assay.csv", replace(official, protocol="pseudo-likelihood")
+    ).failures
+    assert failure["error"] == (
+        "1,023 residues; ProteinGym's script takes them in one pass, this model at most 1,022"
+    )
+    assert failure["where"].endswith("assay.csv:2") and "Leave --compat official out" in failure["advice"]
+    windows = score(model, tmp_path / "assay.csv", official)
+    assert windows.failures == [] and len(windows.rows) == 1

@@ -38,6 +38,13 @@ def test_unmeasured_scan_shows_heat_map_distribution_and_ranking(new_job, scan):
     ]  # fmt: skip
 
 
+def test_the_heat_map_is_described_with_its_protein_where_that_has_a_name(new_job, scan):
+    job = new_job("score")
+    for name, description in (("BLAT", "Heat map of BLAT, positions"), ("", "Heat map, positions")):
+        job.scores(scan("MKT", name))
+        assert f'aria-label="{description} by residues: Effect' in parts_of(job, "illustration")[0].svg
+
+
 def test_indels_without_mutants_have_no_heat_map(new_job):
     job = new_job("score")
     job.scores([{"mutated_sequence": "MKT" * n, "score": -n} for n in range(1, 6)])

@@ -2,11 +2,7 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-PARTS = {
-    "transformers": "other programs' models in the same folders",
-    "peft": "LoRA adapters",
-    "openvino": "an engine to compare with",
-}
+PARTS = {"transformers": "opens the folders that train and weights convert write"}
 """Optional package → what it is good for."""
 
 
@@ -29,7 +25,7 @@ def run() -> int:
     _kernels()
     _section("optional parts")
     for name, purpose in PARTS.items():
-        _line(name, f"{_installed(name)}: {purpose}")
+        _line(name, f"{_installed(name)}; {purpose}")
     _models()
     return 0
 
@@ -50,16 +46,24 @@ def _precisions() -> None:
 
 
 def _kernels() -> None:
-    """Every operation with its bodies in order of preference; the first one that takes the arguments runs."""
-    import chaperonin.models.esm.model  # noqa: F401  (registers the operations that a model uses)
+    """Every operation that a model uses, its bodies in order of preference, and which of them inference gets here."""
+    from chaperonin.inference.kernel_choices import chosen_kernels
     from chaperonin.kernels.registry import OPERATIONS
+    from chaperonin.models import MODELS, layout_of
 
+    for model_type in MODELS:
+        layout_of(model_type)  # registers the operations that the model uses
+    chosen = chosen_kernels()
     for operation in OPERATIONS.values():
-        _section(f"kernel: {operation.name} (the first that takes the arguments runs)")
+        _section(f"kernel: {operation.name}, in order of preference; chosen: what inference gets here")
+        names = chosen.get(operation.name, set())
         for name in operation.order:
             body = operation.bodies[name]
             missing = body.lacks()
-            _line(name, f"not here: {missing}" if missing else body.note)
+            if missing:
+                _line(name, f"not here: {missing}")
+            else:
+                _line(name, ("chosen: " if name in names else "") + body.note)
 
 
 def _models() -> None:
@@ -78,7 +82,7 @@ def _installed(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:
-        return "not installed"
+        return f"not installed: pip install {package}"
 
 
 def _section(title: str) -> None:

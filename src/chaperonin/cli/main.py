@@ -3,6 +3,10 @@
 import os
 import sys
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cyclopts import App
 
 VERBS = {
     "embed": "vectors per residue and per protein",
@@ -47,23 +51,30 @@ def main(arguments: list[str] | None = None) -> int:
     return _run(words[0], words[1:])
 
 
+def app_of(verb: str) -> "App":
+    """What reads the words behind a verb."""
+    from cyclopts import App, Parameter
+
+    module = import_module(f"chaperonin.cli.{verb}")
+    if hasattr(module, "app"):
+        return module.app
+    usual = Parameter(negative_iterable="")
+    app = App(name=f"chaperonin {verb}", help=module.__doc__, version_flags=[], default_parameter=usual)
+    app.default(module.run)
+    return app
+
+
 def _run(verb: str, words: list[str]) -> int:
     import logging
 
-    from cyclopts import App, CycloptsError, Parameter
+    from cyclopts import CycloptsError
 
     from chaperonin.errors import ChaperoninError
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    module = import_module(f"chaperonin.cli.{verb}")
-    app = getattr(module, "app", None)
-    if app is None:
-        usual = Parameter(negative_iterable="")
-        app = App(name=f"chaperonin {verb}", help=module.__doc__, version_flags=[], default_parameter=usual)
-        app.default(module.run)
     try:
-        code = app(words, exit_on_error=False, print_error=True, result_action="return_value")
+        code = app_of(verb)(words, exit_on_error=False, print_error=True, result_action="return_value")
     except CycloptsError:
         return 1
     except ChaperoninError as error:

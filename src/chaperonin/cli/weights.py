@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 app = App(name="chaperonin weights", help=__doc__, version_flags=[])
 
+log = logging.getLogger(__name__)
+
 _LOG_SHARE = 0.1
 _DAMAGED = "damaged"
 
@@ -24,6 +26,8 @@ def list_models() -> int:
 
     The cache is that of Hugging Face (HF_HOME moves it), so models fetched by other programs are found too.
     """
+    from chaperonin.weights.catalog import PUBLISHED
+
     rows = [("NAME", "WHERE", "PARAMETERS", "SIZE", "COMMIT", "LICENCE"), *_rows()]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
@@ -32,6 +36,8 @@ def list_models() -> int:
             for n, (c, w) in enumerate(zip(row, widths, strict=True))
         ]
         print("  ".join(cells).rstrip())
+    unpinned = ", ".join(known.name for known in PUBLISHED.values() if not known.sha256)
+    log.info("the hub may have these as pickles alone, pull then says how to convert them: %s", unpinned)
     return 0
 
 
@@ -69,7 +75,7 @@ def pull(
         return _pull_alphafold(name, revision, folder, offline)
     known = PUBLISHED.get(name)
     if known is not None and hub.local_folder(name, revision) is None and not offline:
-        logging.getLogger(__name__).info("%s: %s, licence %s", name, _bytes(known.size_bytes), known.licence)
+        log.info("%s: %s, licence %s", name, _bytes(known.size_bytes), known.licence)
     with _progress() as progress:
         print(hub.pull(name, revision=revision, folder=folder, offline=offline, progress=progress))
     return 0
@@ -144,7 +150,7 @@ def _pull_alphafold(name: str, revision: str | None, folder: Path | None, offlin
     if revision is not None:
         raise UsageError(f"{name} has one version, {ALPHAFOLD.version}", advice="Leave --revision out.")
     if not offline:
-        logging.getLogger(__name__).info("%s: %s, licence %s", name, ALPHAFOLD.url, ALPHAFOLD.licence)
+        log.info("%s: %s, licence %s", name, ALPHAFOLD.url, ALPHAFOLD.licence)
     with _progress() as progress:
         for place in archive.pull(name, folder=folder, offline=offline, progress=progress):
             print(place)
@@ -245,7 +251,6 @@ def _progress() -> "Iterator[Progress]":
 
 
 def _log_tenths() -> "Progress":
-    log = logging.getLogger(__name__)
     told: dict[str, float] = {}
 
     def show(name: str, here: int, total: int) -> None:

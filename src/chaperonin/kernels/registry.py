@@ -48,6 +48,12 @@ class Operation:
 
     def choose(self, *arguments: Any) -> Body:
         """The body that these arguments get."""
+        body = self._choose(*arguments)
+        for seen in _watched:
+            seen.setdefault(self.name, set()).add(body.name)
+        return body
+
+    def _choose(self, *arguments: Any) -> Body:
         asked = _asked.get(self.name)
         if asked is not None:
             body = self.bodies[asked]
@@ -74,6 +80,18 @@ class Operation:
 
 OPERATIONS: dict[str, Operation] = {}
 _asked: dict[str, str] = {}
+_watched: list[dict[str, set[str]]] = []
+
+
+@contextmanager
+def watch() -> Iterator[dict[str, set[str]]]:
+    """Operation → names of the bodies that are chosen for it inside: `with watch() as chosen: …`."""
+    chosen: dict[str, set[str]] = {}
+    _watched.append(chosen)
+    try:
+        yield chosen
+    finally:
+        _watched[:] = [other for other in _watched if other is not chosen]
 
 
 @contextmanager

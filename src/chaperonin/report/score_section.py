@@ -99,7 +99,8 @@ def _heat_map(number: int, target: Target, cells: Cells, detailed: bool) -> Illu
     if target.misfits:
         caption += f" Without a cell, as their wild type contradicts earlier rows: {count(target.misfits, 'variant')}."
     figure = variant_heat_map(cells.scores, cells.sequence, cells.first, detailed)
-    description = f"Heat map, positions by residues, {target.name}: {caption} {_summary(cells)}"
+    of = f" of {target.name}" if target.name else ""
+    description = f"Heat map{of}, positions by residues: {caption} {_summary(cells)}"
     return Illustration(as_svg(figure, f"variants-{number}", description), caption, wide=True)
 
 
