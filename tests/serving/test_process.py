@@ -1,5 +1,6 @@
 """The process: signals, kills, clients that leave, dawdle or cut themselves off."""
 
+import json
 import os
 import signal
 import time
@@ -36,6 +37,45 @@ def test_sigterm_finishes_what_runs_and_refuses_what_comes(tmp_path: Path) -> No
         refused = late.recv(4096).lower()
         assert b" 503 " in refused.split(b"\r\n")[0] and b"retry-after" in refused
         assert b" 200 " in busy.recv(4096).split(b"\r\n")[0]
+        assert server.wait(30) == 0
+
+
+def test_what_does_not_end_in_time_after_sigterm_is_told_so(tmp_path: Path) -> None:
+    large = b'{"sequence": "%s"}' % (UBIQUITIN * 6).encode()  # 456 passes of 458 tokens each
+    room = ("limits.tokens=300000", "limits.queue_tokens=1000000")
+    with running(tmp_path, "limits.drain_seconds=1", *room) as server:
+        computing, waiting, sending = server.open(), server.open(), server.open()
+        computing.sendall(request_bytes("/v1/score", large))
+        waiting.sendall(request_bytes("/v1/score", large))
+        sending.sendall(request_bytes("/v1/embed", b'{"sequences": ["ACD"]}')[:-5])
+        until(lambda: server.metric("chaperonin_queue_tokens") > 200_000)
+        begun = time.monotonic()
+        server.signal(signal.SIGTERM)
+        for connection in (computing, waiting, sending):
+            with connection.makefile("rb") as answer:
+                head, _, body = answer.read().lower().partition(b"\r\n\r\n")
+            assert b" 503 " in head.split(b"\r\n")[0] and b"retry-after: " in head
+            assert json.loads(body)["error_type"] == "draining"
+        assert server.wait(30) == 0
+        assert 1 <= time.monotonic() - begun < 15  # a busy machine; 5 s are the bound
+        assert "Traceback" not in server.log.read_text()
+
+
+STUCK = """
+import time
+from chaperonin.serving import worker
+compute = worker.compute
+worker.compute = lambda models, items: time.sleep(60) if items[0].cost == 5 else compute(models, items)
+"""
+
+
+def test_a_pass_without_end_does_not_hold_the_process(tmp_path: Path) -> None:
+    with running(tmp_path, "limits.drain_seconds=0.5", before=STUCK) as server:
+        stuck = server.open()
+        stuck.sendall(request_bytes("/v1/embed", b'{"sequences": ["ACD"]}'))
+        time.sleep(0.5)
+        server.signal(signal.SIGTERM)
+        assert b" 503 " in stuck.recv(4096).split(b"\r\n")[0]
         assert server.wait(30) == 0
 
 

@@ -32,12 +32,24 @@ _NESTING = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
 
 class State:
-    """How the endpoint stands: requests at work, bytes they hold, and whether it takes new ones."""
+    """How the endpoint stands: requests at work, bytes they hold, whether it takes new ones and finishes old ones."""
 
     def __init__(self) -> None:
-        self.requests = 0
+        self.running: set[asyncio.Task[None]] = set()
         self.body_bytes = 0
         self.draining = False
+        self.is_cut_off = False
+
+    @property
+    def requests(self) -> int:
+        """How many are at work."""
+        return len(self.running)
+
+    def cut_off(self) -> None:
+        """End every request that is at work: the time to finish is over."""
+        self.is_cut_off = True
+        for task in self.running:
+            task.cancel()
 
 
 class Gate:
@@ -60,17 +72,29 @@ class Gate:
             return
         headers = dict(scope["headers"])
         answer = _Answer(send, scope, headers)
-        self.state.requests += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self.state.running.add(task)
         try:
             await self._pass(scope, headers, receive, answer)
         except Refusal as refusal:
-            self.metrics.rejected(refusal.error_type)
-            if refusal.status in (408, 413):  # what is still to come is not read
-                refusal.headers["connection"] = "close"
-            await error_response(refusal, answer.request_id)(scope, receive, answer.send)
+            await self._refuse(refusal, scope, receive, answer)
+        except asyncio.CancelledError:
+            if not self.state.is_cut_off or answer.status:
+                raise
+            task.uncancel()
+            await self._refuse(
+                _draining("The endpoint shuts down before this is done."), scope, receive, answer
+            )
         finally:
-            self.state.requests -= 1
+            self.state.running.discard(task)
             self._count(scope, answer)
+
+    async def _refuse(self, refusal: Refusal, scope: Scope, receive: Receive, answer: "_Answer") -> None:
+        self.metrics.rejected(refusal.error_type)
+        if refusal.status in (408, 413):  # what is still to come is not read
+            refusal.headers["connection"] = "close"
+        await error_response(refusal, answer.request_id)(scope, receive, answer.send)
 
     async def _pass(
         self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, answer: "_Answer"
@@ -101,13 +125,7 @@ class Gate:
 
     def _require_room(self) -> None:
         if self.state.draining:
-            raise Refusal(
-                503,
-                "draining",
-                "The endpoint is shutting down.",
-                retry_after=5,
-                headers={"connection": "close"},
-            )
+            raise _draining("The endpoint is shutting down.")
         room = max(_BODIES_BYTES, 2 * self.limits.body_bytes)
         if self.state.requests > self.limits.requests or self.state.body_bytes > room:
             raise Refusal(429, "overloaded", "Too many requests at once.", retry_after=1)
@@ -186,6 +204,10 @@ class _Answer:
                 *((name, value) for name, value in headers if name not in present),
             ]
         await self._send(message)
+
+
+def _draining(message: str) -> Refusal:
+    return Refusal(503, "draining", message, retry_after=5, headers={"connection": "close"})
 
 
 async def _while_connected(app: ASGIApp, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:

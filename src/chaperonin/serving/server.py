@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -26,6 +27,10 @@ log = logging.getLogger(__name__)
 _HEAD_BYTES = 65_536
 _LEAST_DRAIN_SECONDS = 0.3
 """So that whoever asks `/ready` can learn of it."""
+_ANSWER_SECONDS = 2
+"""For the last answers to reach their clients."""
+_GRACE_SECONDS = 4.0
+"""After the drain, for answers and the batch that runs. Then the process ends as it stands, which a job survives."""
 
 
 def serve(model: str, settings: ServeSettings, environment: Mapping[str, str]) -> int:
@@ -55,7 +60,7 @@ def serve(model: str, settings: ServeSettings, environment: Mapping[str, str]) -
         log_level="warning",
         access_log=False,  # it would hold the token that opens the page
         server_header=False,
-        timeout_graceful_shutdown=5,
+        timeout_graceful_shutdown=_ANSWER_SECONDS,
     )
     try:
         Server(config, parts).run()
@@ -95,15 +100,19 @@ class Server(uvicorn.Server):
         self._loop.call_soon_threadsafe(lambda: asyncio.ensure_future(self._drain()))
 
     async def _drain(self) -> None:
-        loop = asyncio.get_running_loop()
-        begun = loop.time()
+        loop, state = asyncio.get_running_loop(), self.parts.state
         patience = self.parts.settings.limits.drain_seconds
+        last = threading.Timer(patience + _GRACE_SECONDS, os._exit, (0,))
+        last.daemon = True
+        last.start()
+        begun = loop.time()
         while (passed := loop.time() - begun) < patience:
-            if self.parts.state.requests == 0 and passed >= _LEAST_DRAIN_SECONDS:
+            if state.requests == 0 and passed >= _LEAST_DRAIN_SECONDS:
                 break
             await asyncio.sleep(0.02)
         else:
-            log.warning("%d requests did not end within %g s", self.parts.state.requests, patience)
+            log.warning("%d requests did not end within %g s", state.requests, patience)
+            state.cut_off()
         self.should_exit = True
 
 
