@@ -26,6 +26,7 @@ INVOCATION_TYPES = (
     "text/csv",
     "application/x-npy",
 )
+_EVERYWHERE = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 _CUSTOM = b"x-amzn-sagemaker-custom-attributes"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,100}")
 _NESTING = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
@@ -194,14 +195,17 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             present = {name.lower() for name, _ in message["headers"]}
-            more = {**SECURITY_HEADERS, "x-request-id": self.request_id}
-            more["x-total-time"] = f"{(time.perf_counter() - self.started) * 1e3:.1f}"
-            headers = [(name.encode(), value.encode("latin-1")) for name, value in more.items()]
+            milliseconds = f"{(time.perf_counter() - self.started) * 1e3:.1f}"
+            headers = [
+                *_EVERYWHERE,
+                (b"x-request-id", self.request_id.encode()),
+                (b"x-total-time", milliseconds.encode()),
+            ]
             if self._custom:
                 headers.append((_CUSTOM, self._custom))
             message["headers"] = [
                 *message["headers"],
-                *((name, value) for name, value in headers if name not in present),
+                *(header for header in headers if header[0] not in present),
             ]
         await self._send(message)
 
@@ -212,7 +216,9 @@ def _draining(message: str) -> Refusal:
 
 async def _while_connected(app: ASGIApp, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
     """Run the application; when the client goes away it is cancelled, and its work in the queue with it."""
-    given = False
+    given, left = False, False
+    task = asyncio.current_task()
+    assert task is not None
 
     async def replay() -> Message:
         nonlocal given
@@ -222,22 +228,22 @@ async def _while_connected(app: ASGIApp, scope: Scope, body: bytes, receive: Rec
         return await asyncio.shield(gone)
 
     async def watch() -> Message:
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return message
+        nonlocal left
+        while (message := await receive())["type"] != "http.disconnect":
+            pass
+        left = True
+        task.cancel()
+        return message
 
     gone = asyncio.ensure_future(watch())
-    work = asyncio.ensure_future(app(scope, replay, send))
     try:
-        await asyncio.wait({gone, work}, return_when=asyncio.FIRST_COMPLETED)
-        if work.done():
-            work.result()
+        await app(scope, replay, send)
+    except asyncio.CancelledError:
+        if not left:
+            raise
+        task.uncancel()
     finally:
         gone.cancel()
-        if not work.done():
-            work.cancel()
-            await asyncio.wait({work})
 
 
 def _require_form(path: str, headers: Mapping[bytes, bytes], body: bytes, limits: Limits) -> None:
