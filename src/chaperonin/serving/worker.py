@@ -48,8 +48,8 @@ class Worker:
         self.rate = 1e4
         """Tokens per second, as measured."""
         self._core_rate = 0.0
-        """Tokens per second of one core by itself, as measured. Cores that share each product wait for one another: on a
-        busy machine that is no measure of what each does alone."""
+        """Tokens per second of one core by itself, as measured. Cores that share each product wait for one another: on
+        a busy machine that is no measure of what each does alone."""
         self._most_tokens = min(batch_tokens(models.base, settings.batch_tokens), _most(models, settings))
         self._owner = owner
         self._cores = Cores(owner.submit(torch.get_num_threads).result() if _on_cpu(models) else 1)
