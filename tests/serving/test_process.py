@@ -135,12 +135,14 @@ def test_a_body_that_is_cut_off_harms_nobody(server: Running) -> None:
     assert server.ask("GET", "/ping") == (200, b"")
 
 
+HEAD = b"GET / HTTP/1.1\r\nhost: x\r\n"
+
+
 @pytest.mark.parametrize(
     ("sent", "status"),
     [
         (b"GARBAGE\r\n\r\n", b" 400 "),
-        (b"GET / HTTP/1.1\r\nhost: x\r\nx: " + b"a" * 1_000_000 + b"\r\n\r\n", b" 400 "),
-        (b"GET / HTTP/1.1\r\nhost: x\r\n" + b"x: a\r\n" * 20_000 + b"\r\n", b" 400 "),
+        (HEAD + b"x: " + b"a" * 66_000 + b"\r\n\r\n", b" 400 "),
         (b"POST /v1/embed HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n", b" 400 "),
         (b"POST /v1/embed HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999999\r\n\r\n", b" 413 "),
         (b"POST /v1/embed HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", b" 400 "),
@@ -148,12 +150,21 @@ def test_a_body_that_is_cut_off_harms_nobody(server: Running) -> None:
 )
 def test_what_is_no_http_is_4xx(server: Running, sent: bytes, status: bytes) -> None:
     connection = server.open()
+    connection.sendall(sent)
+    assert status in connection.recv(4096).split(b"\r\n")[0]
+    assert server.ask("GET", "/ping") == (200, b"")
+
+
+@pytest.mark.parametrize("more", [b"x: " + b"a" * 1_000_000, b"x: a\r\n" * 20_000])
+def test_a_head_without_end_is_4xx_or_hung_up_on(server: Running, more: bytes) -> None:
+    """The connection is closed while more of it is on its way, and that may take the answer along (RFC 9112, 9.6)."""
+    connection = server.open()
     try:
-        connection.sendall(sent)
+        connection.sendall(HEAD + more + b"\r\n\r\n")
         answer = connection.recv(4096)
     except (ConnectionResetError, BrokenPipeError):
-        answer = status + b"\r\n"  # it hung up on a head without end
-    assert answer == b"" or status in answer.split(b"\r\n")[0], answer
+        answer = b""
+    assert answer == b"" or b" 400 " in answer.split(b"\r\n")[0], answer
     assert server.ask("GET", "/ping") == (200, b"")
 
 
