@@ -194,6 +194,6 @@ class Together:
         return getattr(self._transport, name)
 
     def _flush(self) -> None:
-        if self._waiting:
-            waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, []
+        if waiting and not self._transport.is_closing():  # else its reader has gone
             self._transport.writelines(waiting)
