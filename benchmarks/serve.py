@@ -1,7 +1,8 @@
 """./go bench serve: what the endpoint adds to the model, and what batching gains under a crowd, on this machine.
 
 Servers in processes of their own, over the bundled model, asked in turn (A-B-A-B): with batching and without. A crowd
-of clients asks for one vector each, without pause, over plain sockets. Prints the table, writes JSON with every sample.
+of clients asks for one vector each, without pause, over plain sockets. Clients and server share the processors, so
+requests are drawn before the clock starts. Prints the table, writes JSON with every sample.
 
     ./go bench serve
     ./go bench serve --quick       a few seconds, to test the benchmark itself
@@ -21,8 +22,11 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from statistics import median
+
+import uvloop
 
 from benchmarks.setting import residues
 from benchmarks.table import Row, as_json, as_text, load_average, machine, not_run, write
@@ -30,6 +34,8 @@ from chaperonin.kernels.hardware import lacks_int8
 
 LENGTHS = (20, 400)
 """Residues of the crowd's sequences, drawn evenly on a logarithmic scale."""
+_DRAWN = 64
+"""Requests of each client, sent in turn."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +89,10 @@ def throughput(folder: Path, precision: str, options: argparse.Namespace) -> lis
         _server(folder / f"single-{precision}", "false", precision) as single,
     ):
         for server in (batching, single):
-            asyncio.run(_press(server.port, options.clients, 2.0))
+            uvloop.run(_press(server.port, options.clients, 2.0))
         for _ in range(rounds):
             for server, own in zip((batching, single), crowds, strict=True):
-                own.append(asyncio.run(_press(server.port, options.clients, seconds)))
+                own.append(uvloop.run(_press(server.port, options.clients, seconds)))
     with_batches, without = (median(crowd.rate for crowd in own) for own in crowds)
     latency, other = (median(wait for crowd in own for wait in crowd.waits) for own in crowds)
     statuses = sum((crowd.statuses for crowd in crowds[0]), Counter[int]())
@@ -160,23 +166,32 @@ def overhead(folder: Path, options: argparse.Namespace) -> Row:
 
 async def _press(port: int, clients: int, seconds: float) -> Crowd:
     crowd = Crowd(seconds)
+    drawn = [_drawn(random.Random(number)) for number in range(clients)]
     end = time.monotonic() + seconds
-    await asyncio.gather(*(_client(port, end, random.Random(number), crowd) for number in range(clients)))
+    await asyncio.gather(*(_client(port, end, own, crowd) for own in drawn))
     return crowd
 
 
-async def _client(port: int, end: float, draw: random.Random, crowd: Crowd) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+def _drawn(draw: random.Random) -> list[tuple[int, bytes]]:
+    """Requests of one client, each with its tokens."""
     low, high = LENGTHS
-    while time.monotonic() < end:
-        length = round(low * (high / low) ** draw.random())
+    lengths = [round(low * (high / low) ** draw.random()) for _ in range(_DRAWN)]
+    bodies = (json.dumps({"sequences": [residues(length, draw)]}).encode() for length in lengths)
+    return [(length + 2, _request(body)) for length, body in zip(lengths, bodies, strict=True)]
+
+
+async def _client(port: int, end: float, drawn: list[tuple[int, bytes]], crowd: Crowd) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for tokens, request in cycle(drawn):
         begun = time.monotonic()
-        writer.write(_request(json.dumps({"sequences": [residues(length, draw)]}).encode()))
+        if begun >= end:
+            break
+        writer.write(request)
         status, _ = await _answer(reader)
         if time.monotonic() < end:  # what comes later does not count
             crowd.statuses[status] += 1
             crowd.waits.append(time.monotonic() - begun)
-            crowd.tokens += length + 2
+            crowd.tokens += tokens
         if status != 200:
             await asyncio.sleep(0.2)
     writer.close()

@@ -8,7 +8,9 @@ import pytest
 import torch
 from fastapi.testclient import TestClient
 
+from chaperonin.adapt.lora import LoraSettings, add_lora
 from chaperonin.inference.load import BUNDLED, load
+from chaperonin.models import layout_of
 from chaperonin.models.esm import ESM
 from chaperonin.serving.app import build_app, build_parts
 from chaperonin.serving.auth import Guard, digest_of
@@ -19,6 +21,8 @@ from chaperonin.tasks.folder import Base, save_trained
 from chaperonin.tasks.heads import build_head
 from chaperonin.tasks.predictor import Predictor
 from chaperonin.tasks.target import Target
+from chaperonin.weights.hub import resolve
+from chaperonin.weights.pretrained import load_folder
 
 TOKEN = "a-token-of-many-letters"
 
@@ -82,3 +86,26 @@ def trained_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained_client(make: Make, trained_folder: Path) -> TestClient:
     """An endpoint over a trained model."""
     return make(models=load_models(str(trained_folder), ServeSettings(device="cpu")))
+
+
+@pytest.fixture(scope="session")
+def adapters(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of two LoRA models over the bundled base, and of one that is none."""
+    folder = tmp_path_factory.mktemp("adapters")
+    _write_lora(folder / "membrane", 1, ("M", "S"))
+    _write_lora(folder / "place", 2, ("Nucleus", "Cytoplasm", "Membrane"))
+    (folder / "notes").mkdir()
+    return folder
+
+
+def _write_lora(folder: Path, seed: int, classes: tuple[str, ...]) -> None:
+    """A LoRA model folder with random adapter and head."""
+    torch.manual_seed(seed)
+    plain = load_folder(layout_of("esm"), resolve(BUNDLED))
+    add_lora(plain, LoraSettings(rank=4))
+    target = Target("sequence", "binary" if len(classes) == 2 else "multiclass", classes)
+    head = build_head(target, plain.config.width, "mean", "none")
+    for name, parameter in [*plain.named_parameters(), *head.named_parameters()]:
+        if "lora" in name or name.startswith("out"):
+            parameter.data.normal_(std=0.08)
+    save_trained(folder, Predictor(plain, head, target), Base.of(BUNDLED), Calibration(), None, method="lora")

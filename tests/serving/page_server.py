@@ -1,4 +1,4 @@
-"""A server process with a model of three classes over the bundled one, for tests that need a true endpoint."""
+"""A server process with a model of three classes over the bundled one, and the bundled adapters: a true endpoint."""
 
 import json
 import os
@@ -16,13 +16,15 @@ from chaperonin.inference.embed import embed
 from chaperonin.inference.load import load
 from chaperonin.tasks.calibration import Calibration
 from chaperonin.tasks.domain import Domain
-from chaperonin.tasks.folder import Base, save_trained
+from chaperonin.tasks.folder import Base, save_trained, trained_folder
 from chaperonin.tasks.heads import build_head
 from chaperonin.tasks.predictor import Predictor
 from chaperonin.tasks.target import Target
 
 BASE = "chaperonin/esm2-tiny"
 MODEL = "three-classes"
+ADAPTERS = ("membrane", "localization")
+"""The bundled ones, which are served beside it."""
 CLASSES = ("in", "out", "between")
 TOKEN = "token-of-the-page-test"
 PROTEINS = Path(__file__).resolve().parents[2] / "examples" / "proteins.fasta"
@@ -69,6 +71,10 @@ def running_server(folder: Path) -> Iterator[Endpoint]:
     adapters = folder / "adapters"
     adapters.mkdir()
     save_model(adapters / MODEL)
+    for name in ADAPTERS:
+        folder_of_one = trained_folder(f"{BASE}-{name}")
+        assert folder_of_one is not None
+        (adapters / name).symlink_to(folder_of_one)
     options = {
         "port": 0,
         "token_env": "PAGE_TOKEN",

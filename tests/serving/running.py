@@ -20,16 +20,18 @@ _RUN = "import sys, json; from chaperonin.cli.serve import run; sys.exit(run(**j
 class Running:
     """A server that was started."""
 
-    def __init__(self, folder: Path, *settings: str, **options: Any) -> None:
+    def __init__(
+        self, folder: Path, *settings: str, threads: int = 1, before: str = "", **options: Any
+    ) -> None:
         self.log = folder / "server.log"
         self.connections: list[socket.socket] = []
         options = {"port": 0, "set": [f"jobs_dir={folder / 'jobs'}", *settings], **options}
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _RUN, json.dumps(options)],
+                [sys.executable, "-c", f"{before}\n{_RUN}", json.dumps(options)],
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                env={**os.environ, "OMP_NUM_THREADS": str(threads)},
             )
         self.port = self._port()
 
@@ -79,7 +81,7 @@ class Running:
 
 @contextmanager
 def running(folder: Path, *settings: str, **options: Any) -> Iterator[Running]:
-    """A server for the block; it is killed if it still runs after it."""
+    """A server for the block; it is killed if it still runs after it. `before`: Python that it runs first."""
     server = Running(folder, *settings, **options)
     try:
         yield server

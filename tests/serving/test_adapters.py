@@ -8,42 +8,11 @@ import pytest
 import torch
 from fastapi.testclient import TestClient
 
-from chaperonin.adapt.lora import LoraSettings, add_lora
 from chaperonin.inference.load import BUNDLED, load
-from chaperonin.models import layout_of
 from chaperonin.serving.models import load_models
 from chaperonin.serving.settings import ServeSettings
-from chaperonin.tasks.calibration import Calibration
-from chaperonin.tasks.folder import Base, save_trained
-from chaperonin.tasks.heads import build_head
-from chaperonin.tasks.predictor import Predictor
-from chaperonin.tasks.target import Target
-from chaperonin.weights.hub import resolve
-from chaperonin.weights.pretrained import load_folder
 
 SEQUENCES = ["MQIFVKTLTGKTITLEVEPSDTIENVK", "GIVEQCCTSICSLYQLENYCN", "ACDEFGHIKL"]
-
-
-def write(folder: Path, seed: int, classes: tuple[str, ...]) -> None:
-    """A LoRA model folder with random adapter and head."""
-    torch.manual_seed(seed)
-    plain = load_folder(layout_of("esm"), resolve(BUNDLED))
-    add_lora(plain, LoraSettings(rank=4))
-    target = Target("sequence", "binary" if len(classes) == 2 else "multiclass", classes)
-    head = build_head(target, plain.config.width, "mean", "none")
-    for name, parameter in [*plain.named_parameters(), *head.named_parameters()]:
-        if "lora" in name or name.startswith("out"):
-            parameter.data.normal_(std=0.08)
-    save_trained(folder, Predictor(plain, head, target), Base.of(BUNDLED), Calibration(), None, method="lora")
-
-
-@pytest.fixture(scope="session")
-def adapters(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("adapters")
-    write(folder / "membrane", 1, ("M", "S"))
-    write(folder / "place", 2, ("Nucleus", "Cytoplasm", "Membrane"))
-    (folder / "notes").mkdir()
-    return folder
 
 
 @pytest.fixture

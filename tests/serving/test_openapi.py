@@ -14,6 +14,9 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis.generation import GenerationMode
 from schemathesis.python import asgi
 
+from chaperonin.serving.models import load_models
+from chaperonin.serving.settings import ServeSettings
+
 PAGE = Path(__file__).parents[2] / "docs" / "openapi.json"
 EXAMPLES = 8
 
@@ -63,10 +66,15 @@ def test_the_examples_of_the_description_work(trained_client: TestClient) -> Non
 
 # Shapes are checked with `random` in a job's thread; hypothesis takes that for the strategy's, if it draws meanwhile.
 @pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
-def test_nothing_that_is_sent_is_an_error_of_ours(make, monkeypatch) -> None:
+@pytest.mark.parametrize("is_trained", [False, True], ids=["base", "trained model and adapters"])
+def test_nothing_that_is_sent_is_an_error_of_ours(
+    make, monkeypatch, adapters: Path, is_trained: bool
+) -> None:
     # The report of a job takes seconds and has tests of its own.
     monkeypatch.setattr("chaperonin.report.write_report", lambda outdir: outdir)
-    app = make(compute_seconds=5, tokens=3000).app
+    chosen = ServeSettings(adapters=str(adapters), device="cpu")
+    models = load_models(str(adapters / "membrane"), chosen) if is_trained else None
+    app = make(compute_seconds=5, tokens=3000, models=models).app
     loaded = schemathesis.openapi.from_dict(app.openapi())
     statuses: Counter[int] = Counter()
 

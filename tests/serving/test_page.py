@@ -12,9 +12,10 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Download, Page, expect, sync_playwright
 from tests.chromium import QUIET, chromium
-from tests.serving.page_server import BASE, CLASSES, MODEL, PROTEINS, Endpoint, running_server
+from tests.serving.page_server import ADAPTERS, BASE, CLASSES, MODEL, PROTEINS, Endpoint, running_server
 
 from chaperonin.data.sources import Record, csv_cell, read_records
 
@@ -165,6 +166,45 @@ def test_predictions_are_those_of_the_endpoint(visitor):
     page.get_by_role("button", name="Probability").click()
     order = page.locator("#predictions tbody tr:not(.details) .share").all_inner_texts()
     assert order == sorted(order, reverse=True)
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_the_bundled_models_predict_and_their_page_is_a_picture(visitor, name: str, tmp_path: Path):
+    page = visitor.enter()
+    page.select_option("#model", name)
+    visitor.run(PROTEINS.read_text())
+    proteins = {one.id: one.sequence for one in read_records(PROTEINS) if isinstance(one, Record)}
+    expected = visitor.ask("/v1/predict", sequences=_named(proteins), model=name)["results"]
+    shown = [row.locator("th, td").all_inner_texts() for row in page.locator("#predictions tbody tr").all()]
+    assert [row[0] for row in shown] == list(proteins)
+    for row, one in zip(shown, expected, strict=True):
+        assert row[2:4] == [one["label"], f"{one['probability']:.3f}"]
+    assert len({row[2] for row in shown}) > 1
+    page.screenshot(path=tmp_path / "page.png", full_page=True)
+    with Image.open(tmp_path / "page.png") as picture:
+        colours = picture.convert("RGB").getcolors(1 << 24)
+    assert colours is not None and len(colours) > 50
+    assert max(count for count, _ in colours) < 0.95 * sum(count for count, _ in colours)
+
+
+def test_a_file_that_is_dropped_is_read(visitor):
+    page = visitor.enter()
+    dropped = page.evaluate_handle(
+        """(text) => {
+          const dropped = new DataTransfer();
+          dropped.items.add(new File([text], "proteins.fasta", { type: "text/plain" }));
+          return dropped;
+        }""",
+        FASTA,
+    )
+    drop = page.locator("#drop")
+    drop.dispatch_event("dragover", {"dataTransfer": dropped})
+    expect(drop).to_have_class(re.compile(r"\bover\b"))
+    drop.dispatch_event("drop", {"dataTransfer": dropped})
+    expect(drop).not_to_have_class(re.compile(r"\bover\b"))
+    expect(page.locator("#reading")).to_contain_text("5 proteins")
+    visitor.run()
+    assert page.locator("#predictions tbody th").all_inner_texts() == list(GOOD)
 
 
 def test_embeddings_are_those_of_the_endpoint_and_projected_as_numpy_does(visitor):

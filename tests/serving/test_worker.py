@@ -40,7 +40,7 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 def worker(bundled: ESM) -> Iterator[Worker]:
     owner = ThreadPoolExecutor(1, "model", torch.set_num_threads, (2,))
     worker = Worker(Models(bundled, Served("x")), ServeSettings(), Metrics(), owner)
-    worker.rate = 2e4
+    worker.rate, worker._core_rate = 2e4, 1e4
     worker._working = owner.submit(worker._work)
     yield worker
     worker.stop()
@@ -95,5 +95,17 @@ def test_an_item_that_fails_on_a_core_fails_alone(worker: Worker, monkeypatch: p
 
 def test_large_models_and_few_threads_share_every_pass(worker: Worker) -> None:
     assert worker._core_tokens == 1024
-    worker.rate = 3e3
+    worker._core_rate = 1.5e3
     assert worker._core_tokens == 0
+
+
+def test_cores_that_hinder_each_other_do_not_keep_a_crowd_from_them(worker: Worker) -> None:
+    for _ in range(50):
+        worker._learn(2e3, on_core=False)  # on a busy machine a shared pass takes many times as long
+    assert worker.rate < 2.1e3 and worker._core_tokens == 1024
+    for _ in range(50):
+        worker._learn(1e3, on_core=True)
+    assert worker._core_tokens == 0
+    for _ in range(50):
+        worker._learn(1e4, on_core=False)
+    assert worker._core_tokens == 1024

@@ -1,7 +1,7 @@
 """The endpoint as an ASGI application: one request straight down (gate, route, verbs, queue, model) and back."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -10,11 +10,13 @@ from typing import Annotated, Any
 
 import anyio.to_thread
 from fastapi import FastAPI, Path, Request, Response
+from pydantic import BaseModel
 from pydantic_core import to_json
 
 from chaperonin.inference.load import origin_of
 from chaperonin.serving import errors, sagemaker, web
 from chaperonin.serving.auth import Guard
+from chaperonin.serving.direct import Direct, Handler, reading
 from chaperonin.serving.gate import Gate, State
 from chaperonin.serving.job_routes import add_job_routes
 from chaperonin.serving.jobs import Jobs
@@ -99,11 +101,12 @@ def build_app(parts: Parts) -> FastAPI:
     app.state.parts = parts
     errors.register(app)
     _add_probes(app, parts)
-    _add_verbs(app, parts)
+    direct = _add_verbs(app, parts)
     _add_models(app, parts)
     add_job_routes(app, parts.jobs)
-    sagemaker.add_routes(app, parts.settings, parts.verbs)
+    direct |= sagemaker.add_routes(app, parts.settings, parts.verbs)
     web.add_routes(app)
+    app.add_middleware(Direct, handlers=direct)
     app.add_middleware(
         Gate, guard=parts.guard, limits=parts.settings.limits, metrics=parts.metrics, state=parts.state
     )
@@ -117,13 +120,22 @@ def reply(body: Mapping[str, Any], cost: Cost | None = None) -> Response:
     return Response(to_json(body), headers=headers, media_type="application/json")
 
 
-def _add_verbs(app: FastAPI, parts: Parts) -> None:
+def _add_verbs(app: FastAPI, parts: Parts) -> dict[str, Handler]:
     limits = parts.settings.limits
+    direct: dict[str, Handler] = {}
+
+    def verb(name: str, answer: type[BaseModel]) -> Callable[[Any], Any]:
+        def add(endpoint: Any) -> Any:
+            path = f"/v1/{name}"
+            direct[path] = reading(endpoint)
+            return app.post(path, operation_id=name, tags=["sequences"], response_model=answer)(endpoint)
+
+        return add
 
     def answer(verbs: Verbs, name: str, proteins: Proteins, results: list[dict[str, Any]]) -> Response:
         return reply({"model": name, "results": results, "failures": proteins.failures}, verbs.cost)
 
-    @app.post("/v1/embed", operation_id="embed", tags=["sequences"], response_model=EmbedReply)
+    @verb("embed", EmbedReply)
     async def embed(body: EmbedRequest, request: Request) -> Response:
         """Vectors of proteins, the mean over residues, or of their residues."""
         verbs, proteins = parts.verbs(request), read_proteins(body.sequences, limits)
@@ -131,7 +143,7 @@ def _add_verbs(app: FastAPI, parts: Parts) -> None:
         results = [{**_head(one), "embedding": numbers(vectors[one.index])} for one in proteins.good]
         return answer(verbs, parts.models.get(body.model).name, proteins, results)
 
-    @app.post("/v1/predict", operation_id="predict", tags=["sequences"], response_model=PredictReply)
+    @verb("predict", PredictReply)
     async def predict(body: PredictRequest, request: Request) -> Response:
         """Labels or values that a trained model gives, with calibrated probabilities."""
         verbs, proteins = parts.verbs(request), read_proteins(body.sequences, limits)
@@ -139,7 +151,7 @@ def _add_verbs(app: FastAPI, parts: Parts) -> None:
         results = [{**_head(one), **predictions[one.index].as_json()} for one in proteins.good]
         return answer(verbs, parts.models.get(body.model).name, proteins, results)
 
-    @app.post("/v1/contacts", operation_id="contacts", tags=["sequences"], response_model=ContactsReply)
+    @verb("contacts", ContactsReply)
     async def contacts(body: ContactsRequest, request: Request) -> Response:
         """Which residues touch: a map of probabilities for each protein."""
         verbs, proteins = parts.verbs(request), read_proteins(body.sequences, limits)
@@ -147,13 +159,15 @@ def _add_verbs(app: FastAPI, parts: Parts) -> None:
         results = [{**_head(one), "contacts": numbers(maps[one.index], 3)} for one in proteins.good]
         return answer(verbs, parts.models.default.name, proteins, results)
 
-    @app.post("/v1/score", operation_id="score", tags=["sequences"], response_model=ScoreReply)
+    @verb("score", ScoreReply)
     async def score(body: ScoreRequest, request: Request) -> Response:
         """Effects of substitutions: how much more or less probable the model finds them than the wild type."""
         verbs, protein = parts.verbs(request), read_protein(body.sequence, body.id, limits)
         scores, failures = await verbs.score(protein, body.variants, body.protocol)
         head = {"model": parts.models.default.name, "id": protein.id}
         return reply({**head, "scores": scores, "failures": failures}, verbs.cost)
+
+    return direct
 
 
 def _head(protein: Any) -> dict[str, Any]:

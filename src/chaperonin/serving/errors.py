@@ -59,17 +59,18 @@ def register(app: FastAPI) -> None:
     """Give every error that a route can raise the one body."""
 
     async def refused(request: Request, error: Exception) -> Response:
-        return error_response(_refusal(error), request.scope.get("state", {}).get("request_id", ""))
+        return error_response(refusal_of(error), request.scope.get("state", {}).get("request_id", ""))
 
     for kind in (Refusal, ChaperoninError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, refused)
 
 
-def _refusal(error: Exception) -> Refusal:
+def refusal_of(error: Exception) -> Refusal:
+    """What is answered to an error."""
     if isinstance(error, Refusal):
         return error
     if isinstance(error, RequestValidationError):
-        return _invalid(error)
+        return invalid(error.errors())
     if isinstance(error, MemoryLimitError):
         return Refusal(503, "memory", str(error), retry_after=5)
     if isinstance(error, ChaperoninError):
@@ -88,7 +89,8 @@ def failure_of(error: ChaperoninError) -> dict[str, str]:
     return {"error": error.what, "where": error.where, "advice": error.advice}
 
 
-def _invalid(error: RequestValidationError) -> Refusal:
+def invalid(errors: Sequence[Mapping[str, Any]]) -> Refusal:
+    """What is answered to content that its model does not take; the errors are pydantic's."""
     # What was sent is not repeated: it may be large, or not be text.
     details = [
         {
@@ -96,7 +98,7 @@ def _invalid(error: RequestValidationError) -> Refusal:
             "error": found["msg"],
             "kind": found["type"],
         }
-        for found in error.errors()[:20]
+        for found in errors[:20]
     ]
     first = f"{details[0]['where']}: {details[0]['error']}" if details else "the request is not understood"
     malformed = any(detail["kind"] == "json_invalid" for detail in details)

@@ -26,18 +26,31 @@ INVOCATION_TYPES = (
     "text/csv",
     "application/x-npy",
 )
+_EVERYWHERE = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 _CUSTOM = b"x-amzn-sagemaker-custom-attributes"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,100}")
 _NESTING = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
 
 class State:
-    """How the endpoint stands: requests at work, bytes they hold, and whether it takes new ones."""
+    """How the endpoint stands: requests at work, bytes they hold, whether it takes new ones and finishes old ones."""
 
     def __init__(self) -> None:
-        self.requests = 0
+        self.running: set[asyncio.Task[None]] = set()
         self.body_bytes = 0
         self.draining = False
+        self.is_cut_off = False
+
+    @property
+    def requests(self) -> int:
+        """How many are at work."""
+        return len(self.running)
+
+    def cut_off(self) -> None:
+        """End every request that is at work: the time to finish is over."""
+        self.is_cut_off = True
+        for task in self.running:
+            task.cancel()
 
 
 class Gate:
@@ -60,17 +73,29 @@ class Gate:
             return
         headers = dict(scope["headers"])
         answer = _Answer(send, scope, headers)
-        self.state.requests += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self.state.running.add(task)
         try:
             await self._pass(scope, headers, receive, answer)
         except Refusal as refusal:
-            self.metrics.rejected(refusal.error_type)
-            if refusal.status in (408, 413):  # what is still to come is not read
-                refusal.headers["connection"] = "close"
-            await error_response(refusal, answer.request_id)(scope, receive, answer.send)
+            await self._refuse(refusal, scope, receive, answer)
+        except asyncio.CancelledError:
+            if not self.state.is_cut_off or answer.status:
+                raise
+            task.uncancel()
+            await self._refuse(
+                _draining("The endpoint shuts down before this is done."), scope, receive, answer
+            )
         finally:
-            self.state.requests -= 1
+            self.state.running.discard(task)
             self._count(scope, answer)
+
+    async def _refuse(self, refusal: Refusal, scope: Scope, receive: Receive, answer: "_Answer") -> None:
+        self.metrics.rejected(refusal.error_type)
+        if refusal.status in (408, 413):  # what is still to come is not read
+            refusal.headers["connection"] = "close"
+        await error_response(refusal, answer.request_id)(scope, receive, answer.send)
 
     async def _pass(
         self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, answer: "_Answer"
@@ -101,13 +126,7 @@ class Gate:
 
     def _require_room(self) -> None:
         if self.state.draining:
-            raise Refusal(
-                503,
-                "draining",
-                "The endpoint is shutting down.",
-                retry_after=5,
-                headers={"connection": "close"},
-            )
+            raise _draining("The endpoint is shutting down.")
         room = max(_BODIES_BYTES, 2 * self.limits.body_bytes)
         if self.state.requests > self.limits.requests or self.state.body_bytes > room:
             raise Refusal(429, "overloaded", "Too many requests at once.", retry_after=1)
@@ -176,21 +195,30 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             present = {name.lower() for name, _ in message["headers"]}
-            more = {**SECURITY_HEADERS, "x-request-id": self.request_id}
-            more["x-total-time"] = f"{(time.perf_counter() - self.started) * 1e3:.1f}"
-            headers = [(name.encode(), value.encode("latin-1")) for name, value in more.items()]
+            milliseconds = f"{(time.perf_counter() - self.started) * 1e3:.1f}"
+            headers = [
+                *_EVERYWHERE,
+                (b"x-request-id", self.request_id.encode()),
+                (b"x-total-time", milliseconds.encode()),
+            ]
             if self._custom:
                 headers.append((_CUSTOM, self._custom))
             message["headers"] = [
                 *message["headers"],
-                *((name, value) for name, value in headers if name not in present),
+                *(header for header in headers if header[0] not in present),
             ]
         await self._send(message)
 
 
+def _draining(message: str) -> Refusal:
+    return Refusal(503, "draining", message, retry_after=5, headers={"connection": "close"})
+
+
 async def _while_connected(app: ASGIApp, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
     """Run the application; when the client goes away it is cancelled, and its work in the queue with it."""
-    given = False
+    given, left = False, False
+    task = asyncio.current_task()
+    assert task is not None
 
     async def replay() -> Message:
         nonlocal given
@@ -200,22 +228,22 @@ async def _while_connected(app: ASGIApp, scope: Scope, body: bytes, receive: Rec
         return await asyncio.shield(gone)
 
     async def watch() -> Message:
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return message
+        nonlocal left
+        while (message := await receive())["type"] != "http.disconnect":
+            pass
+        left = True
+        task.cancel()
+        return message
 
     gone = asyncio.ensure_future(watch())
-    work = asyncio.ensure_future(app(scope, replay, send))
     try:
-        await asyncio.wait({gone, work}, return_when=asyncio.FIRST_COMPLETED)
-        if work.done():
-            work.result()
+        await app(scope, replay, send)
+    except asyncio.CancelledError:
+        if not left:
+            raise
+        task.uncancel()
     finally:
         gone.cancel()
-        if not work.done():
-            work.cancel()
-            await asyncio.wait({work})
 
 
 def _require_form(path: str, headers: Mapping[bytes, bytes], body: bytes, limits: Limits) -> None:

@@ -15,10 +15,12 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from fastapi import FastAPI, Request, Response
 from numpy.typing import NDArray
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 from pydantic_core import to_json
 
 from chaperonin.data.sources import csv_cell
+from chaperonin.serving.bodies import read_json, validated
+from chaperonin.serving.direct import Handler
 from chaperonin.serving.errors import Refusal
 from chaperonin.serving.gate import JSON
 from chaperonin.serving.schemas import UBIQUITIN, Body, ExecutionParameters, ModelName, Named, Sequences, Text
@@ -75,8 +77,10 @@ class Answers:
     columns: list[str]
 
 
-def add_routes(app: FastAPI, settings: ServeSettings, verbs_of: Callable[[Request], Verbs]) -> None:
-    """`/invocations` and `/execution-parameters`."""
+def add_routes(
+    app: FastAPI, settings: ServeSettings, verbs_of: Callable[[Request], Verbs]
+) -> dict[str, Handler]:
+    """`/invocations` and `/execution-parameters`; returns those that are reached directly."""
     limits = settings.limits
 
     @app.post(
@@ -116,6 +120,8 @@ def add_routes(app: FastAPI, settings: ServeSettings, verbs_of: Callable[[Reques
             MaxPayloadInMB=limits.body_bytes >> 20,
         )
         return Response(body.model_dump_json(), media_type=JSON)
+
+    return {"/invocations": invocations}
 
 
 async def _compute(verbs: Verbs, proteins: Proteins, parameters: Parameters) -> Answers:
@@ -161,11 +167,11 @@ def _failed(failure: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_json(body: bytes) -> Asked:
-    value = _json(body, "the body")
+    value = read_json(body, "the body")
     if isinstance(value, dict) and "sequences" in value:
-        native = _validated(NativeBody, value)
+        native = validated(_NATIVE, value)
         return Asked(native.sequences, native.parameters)
-    read = _validated(HuggingFaceBody, value)
+    read = validated(_HUGGING_FACE, value)
     inputs = read.inputs if isinstance(read.inputs, list) else [read.inputs]
     return Asked(inputs, read.parameters)
 
@@ -177,15 +183,15 @@ def _read_lines(body: bytes) -> Asked:
     for number, line in enumerate(_text(body).splitlines(), start=1):
         if not line.strip():
             continue
-        value = _json(line, f"line {number}")
+        value = read_json(line, f"line {number}")
         if isinstance(value, dict) and "inputs" in value:
-            read = _validated(HuggingFaceBody, value)
+            read = validated(_HUGGING_FACE, value)
             if isinstance(read.inputs, list):
                 raise Refusal(422, "validation", f"line {number}: one sequence per line, not a list.")
             sequences.append(read.inputs)
             parameters = read.parameters
         else:
-            sequences.append(_validated(_LINE, value))
+            sequences.append(validated(_LINE, value))
     return Asked(_required(sequences), parameters)
 
 
@@ -276,6 +282,8 @@ _READERS: dict[str, Callable[[bytes], Asked]] = {JSON: _read_json, CSV: _read_cs
 _READERS |= dict.fromkeys(LINES, _read_lines)
 _WRITERS: dict[str, Callable[[Answers, Asked], bytes]] = {JSON: _write_json, CSV: _write_csv, NPY: _write_npy}
 _WRITERS |= dict.fromkeys(LINES, _write_lines)
+_NATIVE = TypeAdapter(NativeBody)
+_HUGGING_FACE = TypeAdapter(HuggingFaceBody)
 _LINE: TypeAdapter[str | Named] = TypeAdapter(str | Named)
 
 
@@ -295,26 +303,6 @@ def _accepted(header: str, given: str) -> str:
         if kind in ("*/*", "application/*", "text/*"):
             return CSV if kind == "text/*" else default
     raise Refusal(406, "not_acceptable", f"There is {', '.join(_WRITERS)}, not {header[:100]}.")
-
-
-def _validated(model: Any, value: Any) -> Any:
-    try:
-        return (model if isinstance(model, TypeAdapter) else TypeAdapter(model)).validate_python(value)
-    except ValidationError as error:
-        found = error.errors(include_input=False, include_url=False, include_context=False)[:10]
-        details = [
-            {"where": ".".join(map(str, one["loc"])), "error": one["msg"], "kind": one["type"]}
-            for one in found
-        ]
-        first = f"{details[0]['where']}: {details[0]['error']}"
-        raise Refusal(422, "validation", first, details=details) from error
-
-
-def _json(text: str | bytes, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:  # also text that is no UTF-8, and numbers of too many digits
-        raise Refusal(400, "malformed", f"{where} is no JSON ({str(error)[:200]}).") from error
 
 
 def _text(body: bytes) -> str:

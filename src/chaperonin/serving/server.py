@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -26,6 +27,10 @@ log = logging.getLogger(__name__)
 _HEAD_BYTES = 65_536
 _LEAST_DRAIN_SECONDS = 0.3
 """So that whoever asks `/ready` can learn of it."""
+_ANSWER_SECONDS = 2
+"""For the last answers to reach their clients."""
+_GRACE_SECONDS = 4.0
+"""After the drain, for answers and the batch that runs. Then the process ends as it stands, which a job survives."""
 
 
 def serve(model: str, settings: ServeSettings, environment: Mapping[str, str]) -> int:
@@ -55,7 +60,7 @@ def serve(model: str, settings: ServeSettings, environment: Mapping[str, str]) -
         log_level="warning",
         access_log=False,  # it would hold the token that opens the page
         server_header=False,
-        timeout_graceful_shutdown=5,
+        timeout_graceful_shutdown=_ANSWER_SECONDS,
     )
     try:
         Server(config, parts).run()
@@ -95,15 +100,19 @@ class Server(uvicorn.Server):
         self._loop.call_soon_threadsafe(lambda: asyncio.ensure_future(self._drain()))
 
     async def _drain(self) -> None:
-        loop = asyncio.get_running_loop()
-        begun = loop.time()
+        loop, state = asyncio.get_running_loop(), self.parts.state
         patience = self.parts.settings.limits.drain_seconds
+        last = threading.Timer(patience + _GRACE_SECONDS, os._exit, (0,))
+        last.daemon = True
+        last.start()
+        begun = loop.time()
         while (passed := loop.time() - begun) < patience:
-            if self.parts.state.requests == 0 and passed >= _LEAST_DRAIN_SECONDS:
+            if state.requests == 0 and passed >= _LEAST_DRAIN_SECONDS:
                 break
             await asyncio.sleep(0.02)
         else:
-            log.warning("%d requests did not end within %g s", self.parts.state.requests, patience)
+            log.warning("%d requests did not end within %g s", state.requests, patience)
+            state.cut_off()
         self.should_exit = True
 
 
@@ -119,7 +128,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a head."""
-        super().connection_made(transport)
+        super().connection_made(Together(transport, self.loop))  # type: ignore[arg-type]  # it has all that is called
         self._timer = self.loop.call_later(self._head_seconds, self._hang_up)
 
     def data_received(self, data: bytes) -> None:
@@ -160,3 +169,31 @@ class Protocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+class Together:
+    """A transport that sends head and body of an answer at once: one packet, and its reader wakes once."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._waiting: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        """Send it with what else is written before the loop turns."""
+        if not self._waiting:
+            self._loop.call_soon(self._flush)
+        self._waiting.append(data)
+
+    def close(self) -> None:
+        """Send what waits, and end."""
+        self._flush()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        if waiting and not self._transport.is_closing():  # else its reader has gone
+            self._transport.writelines(waiting)

@@ -46,8 +46,8 @@ class Limits:
     """Time that a request may wait for the model."""
     compute_seconds: float = 55.0
     """Time that a request may take in all; SageMaker gives up after 60 s."""
-    drain_seconds: float = 25.0
-    """Time to finish what was accepted after SIGTERM; SageMaker kills after 30 s."""
+    drain_seconds: float = 20.0
+    """Time to finish what was accepted after SIGTERM, then it gets 503; at most 4 s later the process has ended."""
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,9 @@ class Worker:
         self.queue = TokenQueue(limits.queue_tokens, settings.max_wait_ms / 1e3)
         self.rate = 1e4
         """Tokens per second, as measured."""
+        self._core_rate = 0.0
+        """Tokens per second of one core by itself, as measured. Cores that share each product wait for one another: on
+        a busy machine that is no measure of what each does alone."""
         self._most_tokens = min(batch_tokens(models.base, settings.batch_tokens), _most(models, settings))
         self._owner = owner
         self._cores = Cores(owner.submit(torch.get_num_threads).result() if _on_cpu(models) else 1)
@@ -57,7 +60,10 @@ class Worker:
     def start(self) -> None:
         """Measure the rate, which also compiles what is compiled on first use, and begin."""
         for length in (64, 256, 64):
-            self._owner.submit(self._measure, length).result()
+            self.rate = self._owner.submit(self._measured_rate, length).result()
+        if self._cores.count > 1:
+            self._cores.start(self._measure_core)
+            self._cores.finish()
         self._working = self._owner.submit(self._work)
 
     def stop(self) -> None:
@@ -109,12 +115,15 @@ class Worker:
         wait = self.queue.tokens / self.rate
         ticket.fail(Refusal(503, "timeout", f"The request {what}; try again later.", retry_after=wait))
 
-    def _measure(self, length: int) -> None:
+    def _measure_core(self) -> None:
+        self._core_rate = self._measured_rate(256)
+
+    def _measured_rate(self, length: int) -> float:
         alphabet = self.models.base.alphabet
         items = [Item(alphabet.encode("A" * (length - 2)), "vectors") for _ in range(max(1, 512 // length))]
         start = time.perf_counter()
         compute(self.models, items)
-        self.rate = sum(item.cost for item in items) / (time.perf_counter() - start)
+        return sum(item.cost for item in items) / (time.perf_counter() - start)
 
     def _work(self) -> None:
         most = 1 << 30 if self.settings.batching else 1
@@ -123,7 +132,7 @@ class Worker:
                 self._cores.finish()
                 _do(work)
             elif self._is_crowded(sum(item.cost for item in work)) and _goes_on_a_core(work):
-                self._cores.start(partial(self._compute, work, self._cores.count))
+                self._cores.start(partial(self._compute, work, on_core=True))
                 self._cores.wait_for_one()
             else:
                 self._cores.finish()
@@ -137,17 +146,16 @@ class Worker:
     @property
     def _core_tokens(self) -> int:
         """Tokens of one core's batch; 0 where there is one core, or a model so large that all of them share a pass."""
-        count = self._cores.count
-        tokens = min(self._most_tokens, _BATCH_TOKENS // 2, int(self.rate / count * _BATCH_SECONDS))
-        return tokens if self.settings.batching and count > 1 and tokens >= CORE_TOKENS else 0
+        tokens = min(self._most_tokens, _BATCH_TOKENS // 2, int(self._core_rate * _BATCH_SECONDS))
+        return tokens if self.settings.batching and tokens >= CORE_TOKENS else 0
 
     def _is_crowded(self, taken: int) -> bool:
         """Whether there is enough for every core, with what was `taken` of it already."""
         enough = self._cores.count * CORE_TOKENS
         return self._core_tokens > 0 and (self._cores.busy or self.queue.tokens + taken >= enough)
 
-    def _compute(self, items: list[Item], at_once: int = 1) -> None:
-        """Run items and hand out the results; `at_once`: passes that run beside each other."""
+    def _compute(self, items: list[Item], on_core: bool = False) -> None:
+        """Run items and hand out the results; `on_core`: beside other passes, each on a core of its own."""
         start = time.perf_counter()
         try:
             results = compute(self.models, items)
@@ -157,10 +165,18 @@ class Worker:
             return
         seconds = time.perf_counter() - start
         tokens = sum(item.cost for item in items)
-        self.rate += 0.2 * (at_once * tokens / seconds - self.rate)
+        self._learn(tokens / seconds, on_core)
         self.metrics.batch(len(items), tokens, seconds)
         # Once for all of them: each call wakes the event loop, which takes the interpreter from who computes.
         self._loop.call_soon_threadsafe(_hand_out, items, results)
+
+    def _learn(self, rate: float, on_core: bool) -> None:
+        count = self._cores.count
+        self.rate += 0.2 * ((count if on_core else 1) * rate - self.rate)
+        if on_core:
+            self._core_rate += 0.2 * (rate - self._core_rate)
+        elif count > 1:  # alone it does its share at least
+            self._core_rate = max(self._core_rate, self.rate / count)
 
     def _recover(self, items: list[Item], error: Exception) -> None:
         """Half of the items at a time, so that memory suffices and one bad item fails alone."""

@@ -1,0 +1,76 @@
+"""The commands of docs/guides/serve.md, which do not end by themselves, and the request to the server they start."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from chaperonin.inference.load import BUNDLED
+from chaperonin.tasks.folder import trained_folder
+
+PAGE = Path(__file__).parents[2] / "docs" / "guides" / "serve.md"
+SERVERS, REQUEST = re.findall(r"^```bash\n(.*?)^```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+COMMANDS = [line.partition("#")[0].strip() for line in SERVERS.replace("\\\n", " ").splitlines()]
+
+
+@pytest.fixture
+def workplace(tmp_path: Path) -> Path:
+    """Where the model folders that the page names are: both are the bundled one."""
+    model = trained_folder(f"{BUNDLED}-membrane")
+    assert model is not None
+    for name in ("out/membrane/model", "models/membrane"):
+        shutil.copytree(model, tmp_path / name)
+    return tmp_path
+
+
+@contextmanager
+def served(command: str, folder: Path) -> Iterator[str]:
+    """The address of the server that the command starts, at a free port instead of its own."""
+    command = re.sub(r" --port \d+", "", command) + " --port 0"
+    paths = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": paths, "XDG_STATE_HOME": str(folder / "state")}
+    process = subprocess.Popen(
+        ["bash", "-c", command],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    with process:
+        try:
+            assert process.stdout is not None
+            said = process.stdout.readline()
+            found = re.search(r"at http://[^:]+:(\d+)", said)
+            assert found, f"{command} said {said!r}"
+            yield f"http://127.0.0.1:{found[1]}"
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(60)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_servers_of_the_page_start(command: str, workplace: Path) -> None:
+    with served(command, workplace) as address:
+        assert httpx.get(f"{address}/ready", timeout=60).status_code == 200
+        status = httpx.get(f"{address}/v1/models", timeout=60).status_code
+        assert status == (401 if "TOKEN" in command else 200)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_request_of_the_page_is_answered(workplace: Path) -> None:
+    assert "http://127.0.0.1:8080" in REQUEST
+    with served(COMMANDS[0], workplace) as address:
+        asked = REQUEST.replace("http://127.0.0.1:8080", address)
+        answer = json.loads(subprocess.run(["bash", "-c", asked], capture_output=True, check=True).stdout)
+    (result,) = answer["results"]
+    assert result["length"] == 21 and len(result["embedding"]) == 192 and not answer["failures"]
