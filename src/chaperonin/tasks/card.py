@@ -105,6 +105,8 @@ def _training(metrics: Mapping[str, Any], data: str) -> str:
 
 
 def _figures(target: "Target", metrics: Mapping[str, Any]) -> str:
+    from chaperonin.tasks.metrics import RANKED
+
     result = metrics.get("result") or {}
     if not result:
         return ""
@@ -119,6 +121,9 @@ def _figures(target: "Target", metrics: Mapping[str, Any]) -> str:
     tested = metrics.get("parts", {}).get("test")
     on = f" on {tested:,} test proteins" if tested else ""
     words = f"Measured{on}; in brackets 95 % intervals from resampling the proteins."
+    ranked = [name for name in RANKED if name in result]
+    if ranked and str(metrics.get("split")).endswith("folds"):
+        words += f" Each fold has a model of its own, so {' and '.join(ranked)} are means over the folds."
     return "## Figures\n\n" + words + "\n\n" + "\n".join(line.rstrip() for line in lines)
 
 
