@@ -65,13 +65,13 @@ def settings(folder: Path, *overrides: str) -> FineTuning:
     return resolve(FineTuning, overrides=[*usual, *overrides])
 
 
-def run(inputs: Path, folder: Path, *overrides: str):
+def run(inputs: Path, folder: Path, *overrides: str, sweeps: bool = False):
     """Fine-tune in the folder, from its newest checkpoint if it has one."""
     own = settings(inputs, *overrides)
     material = read_material(own.data, own.split, own.task, own.kind, own.classes)
     processes, device = join_processes(CPU)
     try:
-        return study(own, material, folder, device, processes)
+        return study(own, material, folder, device, processes, sweeps=sweeps)
     finally:
         leave_processes()
 
