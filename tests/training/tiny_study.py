@@ -63,8 +63,8 @@ def _other_labels(residues: str) -> tuple[str, str, str, str]:
     share = residues.count("M") / len(residues)
     third = "low" if share < 0.35 else "middle" if share < 0.55 else "high"
     marks = "|".join(name for name in LIKES if residues.count(name) > 0.4 * len(residues)) or "|"
-    far = range(len(residues) - 7)
-    pairs = " ".join(f"{n + 1}-{n + 8}" for n in far if residues[n] == residues[n + 7] == "M")
+    oily = [number for number, name in enumerate(residues, start=1) if name == "M"]
+    pairs = " ".join(f"{first}-{second}" for first in oily for second in oily if second - first >= 6)
     return third, marks, f"{share:.3f}", pairs
 
 
