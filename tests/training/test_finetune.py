@@ -227,7 +227,11 @@ def test_frozen_base_is_run_once(inputs: Path, tmp_path: Path, monkeypatch: pyte
         (("batch_size=9", "training.accumulate=2"), "multiple of training.accumulate"),
         (("means.lora.targets=[q,nonsense]",), "no role 'nonsense'"),
         ((FULL, "means.base=int8"), "cannot be trained itself"),
-        (("training.best=nothing",), "no measure 'nothing'"),
+        (
+            ("training.best=nothing",),
+            "no measure 'nothing'.*There are: loss, perplexity, accuracy, .*mcc, .*auc",
+        ),
+        (("training.best=spearman",), "no measure 'spearman'"),
         (("epochs=0",), "above 0"),
     ],
 )

@@ -78,6 +78,34 @@ def test_every_kind_of_label_is_learned_judged_and_kept(
             assert said.label == row["label"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "method", "measure"),
+    [
+        ("binary", "lora", "mcc"),
+        ("binary", "frozen", "recall/M"),
+        ("multiclass", "frozen", "auc"),
+        ("multilabel", "frozen", "f1_micro"),
+        ("regression", "frozen", "spearman"),
+        ("regression", "full", "rmse"),
+        ("residue", "frozen", "mcc"),
+        ("pairs", "lora", "precision at L/5"),
+    ],
+)
+def test_any_figure_chooses_the_weights_and_the_end(
+    inputs: Path, tmp_path: Path, kind: str, method: str, measure: str
+) -> None:
+    options = [*tiny_study.KINDS[kind], f"means.method={method}", f"training.best={measure}", "epochs=8"]
+    found = tiny_study.run(inputs, tmp_path, *options, "training.patience=2", "training.schedule.peak=0.01")
+    name = f"held_out_{measure}"
+    values = {line["step"]: line[name] for line in events(tmp_path) if line["event"] == "evaluate"}
+    sign = 1 if measure == "rmse" else -1
+    best = min(values, key=lambda step: sign * values[step])
+    assert (found.outcome.best_step, found.outcome.best_value) == (best, values[best])
+    # What a temperature changes is neither an order nor an answer.
+    assert found.figures["validation"][measure]["value"] == pytest.approx(values[best], abs=1e-5)
+    assert found.outcome.step == min(48, best + 2 * 6)
+
+
 class Killed(BaseException):
     """Stands for a kill: no handler of the program sees it."""
 

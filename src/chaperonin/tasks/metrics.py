@@ -23,6 +23,8 @@ SHORT_RANGE, LONG_RANGE = 6, 24
 """Residues between the two of a pair: the nearest that counts, and the nearest of long range."""
 THRESHOLD = 0.5
 """Probability from which a multi-label class is predicted."""
+SMALLER_IS_BETTER = ("rmse", "mae")
+"""Figures of which the lowest is the best."""
 RANKED = ("auc", "pr_auc", "spearman", "pearson")
 """Figures that compare scores of different proteins: only those of one model are on one scale."""
 _LEVELS = 4096
@@ -56,6 +58,15 @@ def metrics(
             for name, n in zip(classes, _support(kind, truth, len(classes)), strict=True)
         }
     return found
+
+
+def figure_names(kind: Kind, level: Level, classes: Sequence[str] = ()) -> list[str]:
+    """Names of all figures that there are for such a target, support aside."""
+    truth: Many = np.zeros((1, len(classes)) if kind == "multilabel" else 1)
+    said: Many = np.zeros(1 if kind == "regression" else (1, len(classes)))
+    if level == "pairs":
+        truth, said = [np.zeros((0, 2), dtype=np.int64)], [np.zeros((1, 1))]
+    return list(_figures(kind, "pairs" if level == "pairs" else "sequence", truth, said, classes, None))
 
 
 def bootstrap(
