@@ -237,8 +237,10 @@ def _head_seconds(run: _Run) -> float:
     """Of all steps and evaluations of a head alone, by the fastest of a few."""
     features = [_features(run, item).features for item in run.material.items]
     training = new_training(run.settings, run.material, run.material.splits[0], run.predictor, features)
-    step, evaluation = (_fastest(work, run.device) for work in (training.step, training.evaluate))
-    return run.loop.steps * step + run.loop.steps // run.loop.evaluate_every * evaluation
+    seconds = run.loop.steps * _fastest(training.step, run.device)
+    if training.holdout:
+        seconds += run.loop.steps // run.loop.evaluate_every * _fastest(training.evaluate, run.device)
+    return seconds
 
 
 def _fastest(work: Callable[[], object], device: torch.device, repeats: int = 4) -> float:
