@@ -97,9 +97,10 @@ def test_fine_tuning_takes_what_was_predicted(inputs: Path, tmp_path: Path, mean
 def test_time_is_foreseen_within_a_factor_either_way(
     inputs: Path, tmp_path: Path, method: str, steps: int
 ) -> None:
-    own = resolved(
-        inputs, f"means.method={method}", f"training.steps={steps}", "batch_size=32", "training.patience=0"
-    )
+    options = [f"means.method={method}", f"training.steps={steps}", "batch_size=32", "training.patience=0"]
+    # As with data of usual size: of 36 proteins every other step ends an epoch, and writes a checkpoint.
+    options += ["training.evaluate_every=50", "training.checkpoint_every=500"]
+    own = resolved(inputs, *options)
     material = read_material(own.data, own.split, own.task, own.kind, own.classes)
     foreseen = forecast(own, material, CPU)
     seconds = float(re.search(r"at this speed +([\d.]+) s$", str(foreseen))[1])
