@@ -8,6 +8,7 @@ import pytest
 from chaperonin.cli.main import main
 from chaperonin.models.esm import ESM, ESMConfig
 from chaperonin.models.esm.weights import LAYOUT
+from chaperonin.training import comparison, trial
 from chaperonin.weights.pretrained import save_folder
 
 
@@ -39,6 +40,29 @@ def test_it_prints_the_table_and_goes_on_where_it_stopped(
     assert (Path(inputs[1]) / "config.yaml").is_file()
     assert main(arguments) == 0
     assert capsys.readouterr().out == printed
+
+
+def test_all_seven_rows_are_trained_and_printed(
+    inputs: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this process one after the other, where the command gives each a process for its memory."""
+
+    def here(arguments: list[str], log: Path) -> None:
+        assert trial.main(arguments) == 0
+
+    monkeypatch.setattr(comparison, "_start", here)
+    assert main(["bench", "finetune", *inputs, "--steps", "2", "--device", "cpu"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    titles = ["base", "+accumulation", "+checkpointing", "+LoRA", "all", "frozen", "QLoRA"]
+    assert [line[0] for line in lines[:8]] == ["means", *titles]
+    assert not any("not run" in " ".join(line) for line in lines)
+    rows = json.loads((Path(inputs[1]) / "comparison.json").read_text())["rows"]
+    trials = {row["title"]: row["trials"][0] for row in rows}
+    assert {own["steps"] for own in trials.values()} == {2}
+    assert trials["base"]["trainable"] == trials["+accumulation"]["trainable"] > trials["+LoRA"]["trainable"]
+    assert trials["all"]["trainable"] == trials["QLoRA"]["trainable"] > trials["frozen"]["trainable"] > 0
+    for title in ("+accumulation", "+checkpointing"):
+        assert trials[title]["figures"]["auc"] == pytest.approx(trials["base"]["figures"]["auc"], abs=1e-6)
 
 
 @pytest.mark.parametrize(

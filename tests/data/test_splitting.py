@@ -224,7 +224,7 @@ def test_leaks_are_the_near_identical_pairs_across_parts():
     fragment = parent[30:150]
     others = [protein(generator, 200) for _ in range(5)]
     sequences = [parent, near, far, gapped, fragment, parent, *others]
-    found = leaks(sequences, two_parts(len(sequences), [1, 2, 3, 4, 5, 6]))
+    found = leaks(sequences, [two_parts(len(sequences), [1, 2, 3, 4, 5, 6])])
     assert [(one.first, one.second) for one in found] == [(0, 1), (0, 3), (0, 4), (0, 5)]
     assert [one.identity for one in found] == pytest.approx([0.92, 194 / 198, 1.0, 1.0])
     assert {one.parts for one in found} == {("training", "test")}
@@ -237,7 +237,7 @@ def test_leaks_find_substitutions_exactly_up_to_the_bound(seed, share):
     parent = protein(generator, 150)
     child = changed(generator, parent, share)
     identity = sum(a == b for a, b in zip(parent, child, strict=True)) / 150
-    found = leaks([parent, child], two_parts(2, [1]))
+    found = leaks([parent, child], [two_parts(2, [1])])
     assert [one.identity for one in found] == ([identity] if identity >= 0.9 else [])
 
 
@@ -246,15 +246,24 @@ def test_every_variant_of_a_large_family_is_found():
     wild_type = protein(generator, 120)
     variants = [changed(generator, wild_type, 0.02) for _ in range(300)]
     held = list(range(30))
-    assert {one.second for one in leaks(variants, two_parts(300, held))} == set(held)
+    assert {one.second for one in leaks(variants, [two_parts(300, held)])} == set(held)
+
+
+def test_leaks_of_every_fold_count():
+    generator = np.random.default_rng(2)
+    parent = protein(generator, 150)
+    sequences = [protein(generator, 150) for _ in range(6)] + [parent, changed(generator, parent, 0.02)]
+    folds = [two_parts(8, held) for held in ([0, 1], [2, 3], [4, 6], [5, 7])]
+    assert leaks(sequences, folds[:2]) == []
+    assert [(one.first, one.second) for one in leaks(sequences, folds)] == [(7, 6), (6, 7)]
 
 
 def test_a_split_by_family_has_no_leaks():
     sequences, _ = relatives([3] * 30)
     (clean,) = split_examples(dataset(sequences), SplitSettings(method="cluster"))
     (random,) = split_examples(dataset(sequences), SplitSettings(method="random"))
-    assert leaks(sequences, clean) == []
-    assert len(leaks(sequences, random)) > 5
+    assert leaks(sequences, [clean]) == []
+    assert len(leaks(sequences, [random])) > 5
 
 
 def test_folds_of_deeploc_are_its_own(real_data):
@@ -268,5 +277,5 @@ def test_folds_of_deeploc_are_its_own(real_data):
     )
     splits = split_examples(data, SplitSettings(folds=8))
     assert [len({data.examples[n].group for n in parts.test}) for parts in splits] == [1] * 8
-    near = leaks([one.sequence for one in data.examples], splits[0])
+    near = leaks([one.sequence for one in data.examples], splits[:1])
     assert len(near) < 20  # homology-partitioned at a low identity, with few exceptions

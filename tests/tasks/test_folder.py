@@ -1,6 +1,7 @@
 """The model directory: comes back as it was, opens elsewhere with the same logits, and is whole or not there."""
 
 import json
+import re
 import shutil
 import warnings
 from collections.abc import Callable
@@ -180,6 +181,29 @@ def test_peft_opens_an_adapter_and_its_head_with_equal_logits(name: str, make: M
         model = PeftModel.from_pretrained(plain, folder)
     for found, expected in zip(in_transformers(model), expected_there(predictor), strict=True):
         np.testing.assert_allclose(found[1:-1] if name == "residue" else found, expected, atol=2e-4)
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize(
+    ("name", "pooling", "hidden"),
+    [
+        ("multiclass", "mean", "none"),
+        ("binary", "mean", "tanh"),
+        ("regression", "cls", "none"),
+        ("pairs", "mean", "none"),
+    ],
+)
+def test_lines_of_the_card_give_the_logits_where_transformers_has_no_such_head(
+    name: str, pooling: str, hidden: str, method: Method, make: Make
+) -> None:
+    predictor, folder = make(TARGETS[name], method, pooling, hidden)
+    (code,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+    for sequence, expected in zip(SEQUENCES, logits_of(predictor), strict=True):
+        found: dict[str, torch.Tensor] = {}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PEFT asks transformers for what is going to be called otherwise
+            exec(code.replace("path/to/model", str(folder)).replace("SEQUENCE", sequence), found)
+        np.testing.assert_allclose(found["logits"].numpy(), expected, atol=2e-4)
 
 
 def test_a_frozen_backbone_is_named_and_not_copied(make: Make) -> None:

@@ -130,6 +130,47 @@ def test_residues_are_drawn_with_their_protein():
     assert many["auc"] == pytest.approx(once["auc"])
 
 
+def test_a_constant_per_fold_ranks_nothing_however_the_constants_differ():
+    """Leaving examples out makes the share of the rest fall where theirs is high: pooled, that is a ranking."""
+    generator = np.random.default_rng(5)
+    truth, folds = (generator.random(400) < 0.4).astype(np.int64), np.arange(400) % 8
+    share = np.array([truth[folds != number].mean() for number in range(8)])[folds]
+    said = np.stack((1 - share, share), axis=1)
+    assert metrics("binary", "sequence", truth, said, ("S", "M"))["auc"] < 0.49
+    assert metrics("binary", "sequence", truth, said, ("S", "M"), folds)["auc"] == 0.5
+    assert bootstrap("binary", "sequence", truth, said, ("S", "M"), 50, folds=folds)["auc"] == (0.5, 0.5)
+    values = generator.normal(size=400)
+    means = np.array([values[folds != number].mean() for number in range(8)])[folds]
+    assert metrics("regression", "sequence", values, means)["pearson"] < 0
+    assert "pearson" not in metrics("regression", "sequence", values, means, (), folds)
+
+
+def test_ranked_figures_of_folds_are_weighted_means_and_the_others_are_of_all():
+    truth, probabilities = predictions(90, 3)
+    folds = np.repeat([4, 7], [30, 60])
+    cuts = [5, 22, 30, 61]  # proteins of residues
+    found = metrics("multiclass", "sequence", truth, probabilities, CLASSES, folds)
+    apart = [
+        metrics("multiclass", "sequence", truth[own], probabilities[own], CLASSES)
+        for own in (folds == 4, folds == 7)
+    ]
+    for name in ("auc", "pr_auc"):
+        assert found[name] == pytest.approx((30 * apart[0][name] + 60 * apart[1][name]) / 90, abs=1e-12)
+    plain = metrics("multiclass", "sequence", truth, probabilities, CLASSES)
+    assert {name: found[name] for name in plain if "auc" not in name} == {
+        name: value for name, value in plain.items() if "auc" not in name
+    }
+    residues = metrics(
+        "multiclass",
+        "residue",
+        np.split(truth, cuts),
+        np.split(probabilities, cuts),
+        CLASSES,
+        np.arange(5) // 3,
+    )
+    assert residues["auc"] == pytest.approx((3 * apart[0]["auc"] + 2 * apart[1]["auc"]) / 5, abs=1e-12)
+
+
 def test_what_is_not_defined_is_absent_and_noted():
     truth, probabilities = np.array([0, 0, 0]), np.array([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6]])
     found = metrics("binary", "sequence", truth, probabilities, ("S", "M"))

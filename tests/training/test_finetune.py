@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny_gradients
 import tiny_study
 import torch
 
-from chaperonin.errors import UsageError
+from chaperonin.errors import ChaperoninError, UsageError
+from chaperonin.parallel.recompute import RecomputedLayer
 from chaperonin.tasks.features import in_chunks
 from chaperonin.tasks.folder import read_trained
 from chaperonin.training import state
@@ -189,6 +191,39 @@ def test_two_processes_give_the_step_of_one(inputs: Path, tmp_path: Path, method
     assert [row["label"] for row in ours] == [row["label"] for row in theirs]
 
 
+def test_two_processes_have_the_gradients_of_one_tensor_by_tensor(inputs: Path, tmp_path: Path):
+    methods = ("lora", "full")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += [tiny_gradients.__file__, str(inputs), str(tmp_path), *methods]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, check=True, env=environment, capture_output=True, timeout=300)
+    for rank in (0, 1):
+        found = torch.load(tmp_path / f"rank-{rank}.pt")
+        for method in methods:
+            alone = tiny_gradients.gradients(inputs, method)
+            assert alone.keys() == found[method].keys() and len(alone) > 2
+            for name, expected in alone.items():
+                # Sums of four batches in another order: rounding of fp32, measured by the tensor's largest number.
+                bound = 1e-6 * max(1.0, float(expected.abs().max()))
+                torch.testing.assert_close(found[method][name], expected, rtol=0, atol=bound, msg=name)
+            assert any(expected.any() for expected in alone.values())
+
+
+def test_training_proves_its_gradients_before_the_first_step(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """An adapter that is cut off from the loss: training would go on in silence, with the head alone."""
+    run = RecomputedLayer.forward
+
+    def cut(layer: RecomputedLayer, x: torch.Tensor, *others: Any) -> torch.Tensor:
+        return run(layer, x, *others).detach()
+
+    monkeypatch.setattr(RecomputedLayer, "forward", cut)
+    with pytest.raises(ChaperoninError, match=r"trainable tensors get no gradient: .*lora_A"):
+        tiny_study.run(inputs, tmp_path, LORA, "means.recompute=true")
+    assert not (tmp_path / "metrics.jsonl").exists()
+
+
 def test_folds_judge_every_example_once_and_leave_one_model(inputs: Path, tmp_path: Path):
     result = tiny_study.run(inputs, tmp_path, FROZEN, "split.method=random", "split.folds=3")
     rows = [row for row in table(tmp_path / "predictions.csv") if row["stage"] == "test"]
@@ -227,7 +262,11 @@ def test_frozen_base_is_run_once(inputs: Path, tmp_path: Path, monkeypatch: pyte
         (("batch_size=9", "training.accumulate=2"), "multiple of training.accumulate"),
         (("means.lora.targets=[q,nonsense]",), "no role 'nonsense'"),
         ((FULL, "means.base=int8"), "cannot be trained itself"),
-        (("training.best=nothing",), "no measure 'nothing'"),
+        (
+            ("training.best=nothing",),
+            "no measure 'nothing'.*There are: loss, perplexity, accuracy, .*mcc, .*auc",
+        ),
+        (("training.best=spearman",), "no measure 'spearman'"),
         (("epochs=0",), "above 0"),
     ],
 )

@@ -195,7 +195,9 @@ def test_evaluation_asks_the_same_questions_every_time():
     assert training.evaluate() == training.evaluate()
 
 
-@pytest.mark.parametrize(("measure", "better"), [("absolute_error", 1.0), ("loss", 1.0), ("accuracy", 3.0)])
+@pytest.mark.parametrize(
+    ("measure", "better"), [("absolute_error", 1.0), ("rmse", 1.0), ("loss", 1.0), ("mcc", 3.0)]
+)
 def test_errors_are_best_when_low_and_all_else_when_high(measure: str, better: float):
     training = training_of(MaskedLanguage(), best=measure)
     training.progress.best_step, training.progress.best_value = 1, 2.0

@@ -17,6 +17,15 @@ from chaperonin.weights.pretrained import save_folder
 
 CPU = torch.device("cpu")
 LIKES = {"M": "AILMFVWC", "S": "DEKRNQST"}
+KINDS = {
+    "binary": (),
+    "multiclass": ("data.label_column=third",),
+    "multilabel": ("kind=multilabel", "data.label_column=marks"),
+    "regression": ("data.label_column=share",),
+    "residue": ("task=residue", "data.label_column=residues"),
+    "pairs": ("task=pairs", "data.label_column=pairs"),
+}
+"""Settings for each kind of label in the table."""
 
 
 def write_base(folder: Path) -> Path:
@@ -33,9 +42,9 @@ def write_base(folder: Path) -> Path:
 
 
 def write_table(path: Path, rows: int = 80, seed: int = 0) -> Path:
-    """Proteins of two classes that differ in what they are made of; `residues` says what each is typical of."""
+    """Proteins of two classes that differ in what they are made of; the other labels follow from the letters."""
     generator = np.random.default_rng(seed)
-    lines = ["id,sequence,label,stage,residues"]
+    lines = ["id,sequence,label,stage,residues,third,marks,share,pairs"]
     for number in range(rows):
         label = "MS"[number % 2]
         letters = list(LIKES[label] * 2 + "ACDEFGHIKLMNPQRSTVWY")
@@ -44,9 +53,19 @@ def write_table(path: Path, rows: int = 80, seed: int = 0) -> Path:
         residues = "".join(
             next((name for name, own in LIKES.items() if letter in own), ".") for letter in sequence
         )
-        lines.append(f"p{number},{sequence},{label},{stage},{residues}")
+        lines.append(",".join([f"p{number}", sequence, label, stage, residues, *_other_labels(residues)]))
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+def _other_labels(residues: str) -> tuple[str, str, str, str]:
+    """One of three classes, several of two, a value, and pairs of residues that touch."""
+    share = residues.count("M") / len(residues)
+    third = "low" if share < 0.35 else "middle" if share < 0.55 else "high"
+    marks = "|".join(name for name in LIKES if residues.count(name) > 0.4 * len(residues)) or "|"
+    oily = [number for number, name in enumerate(residues, start=1) if name == "M"]
+    pairs = " ".join(f"{first}-{second}" for first in oily for second in oily if second - first >= 6)
+    return third, marks, f"{share:.3f}", pairs
 
 
 def settings(folder: Path, *overrides: str) -> FineTuning:
@@ -65,13 +84,13 @@ def settings(folder: Path, *overrides: str) -> FineTuning:
     return resolve(FineTuning, overrides=[*usual, *overrides])
 
 
-def run(inputs: Path, folder: Path, *overrides: str):
+def run(inputs: Path, folder: Path, *overrides: str, sweeps: bool = False):
     """Fine-tune in the folder, from its newest checkpoint if it has one."""
     own = settings(inputs, *overrides)
     material = read_material(own.data, own.split, own.task, own.kind, own.classes)
     processes, device = join_processes(CPU)
     try:
-        return study(own, material, folder, device, processes)
+        return study(own, material, folder, device, processes, sweeps=sweeps)
     finally:
         leave_processes()
 

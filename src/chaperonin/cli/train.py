@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from chaperonin.training.finetune_settings import FineTuning
     from chaperonin.training.pretrain import Pretraining
 
+CONFIG = "config.yaml"
+
 
 def run(
     input: Path | None = None,
@@ -46,7 +48,7 @@ def run(
     set
         One setting as section.key=value; may be repeated.
     sweep
-        Try several learning rates and ranks first, and train with the best.
+        Try several learning rates and ranks first, in each fold anew, and train with the best.
     dry_run
         Print the resolved settings, what is trained, the predicted memory and time, and stop.
     """
@@ -73,12 +75,12 @@ def fine_tune(
 ) -> int:
     """Fine-tune, judge, write the model and the report; returns the exit code."""
     from chaperonin.config import as_yaml
+    from chaperonin.files import write_atomically
     from chaperonin.inference.provenance import Provenance
     from chaperonin.parallel.data import join_processes, leave_processes
     from chaperonin.training.finetune_forecast import forecast
     from chaperonin.training.material import read_material
     from chaperonin.training.study import study
-    from chaperonin.training.sweep import best_settings
 
     provenance = Provenance("train", settings, seed=settings.training.seed)
     processes, place = join_processes(place)
@@ -94,16 +96,15 @@ def fine_tune(
     if processes.is_first:
         begin(outdir, as_yaml(settings), material.dataset.rejected)
         print("\n".join([str(expected), *material.warnings]), file=sys.stderr)
-    if sweep:
-        with provenance.stage("sweep"):
-            settings = best_settings(settings, material, outdir, place, processes)
     with provenance.stage("train"):
-        result = study(settings, material, outdir, place, processes, expected.memory_bytes)
+        result = study(settings, material, outdir, place, processes, expected.memory_bytes, sweep)
     leave_processes()
     failed = len(material.dataset.rejected)
     if not processes.is_first:
         return 3 if failed else 0
-    provenance.model = {"name": settings.model, "parameters": expected.parameters}
+    provenance.model = {"name": settings.model, "parameters": result.figures["cost"]["parameters"]}
+    provenance.config = result.settings
+    write_atomically(outdir / CONFIG, as_yaml(result.settings))
     done = len(material.items)
     provenance.write(
         outdir,
@@ -153,7 +154,7 @@ def begin(outdir: Path, settings: str, rejected: "Sequence[Rejected]") -> None:
     from chaperonin.files import write_atomically
 
     outdir.mkdir(parents=True, exist_ok=True)
-    write_atomically(outdir / "config.yaml", settings)
+    write_atomically(outdir / CONFIG, settings)
     write_atomically(outdir / "failures.jsonl", "".join(map(_failure, rejected)))
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,30 +31,33 @@ class Leak:
     """Same residues of their alignment, as a share of the shorter sequence."""
 
 
-def leaks(sequences: Sequence[str], parts: Parts, identity: float = IDENTITY) -> list[Leak]:
-    """Pairs of at least this identity across parts, sorted by their numbers.
+def leaks(sequences: Sequence[str], splits: Sequence[Parts], identity: float = IDENTITY) -> list[Leak]:
+    """Pairs of at least this identity across the parts of any split, split after split, sorted by their numbers.
 
     Candidates are sequences of one family (data/families.py); each is checked by its shared words, then by
     counting on their common diagonal or, where that is not enough, by a local alignment. Of a large family, as
     variants of one protein form, not all pairs are listed, but nearly every example that has one is.
     """
-    side = np.zeros(len(sequences), dtype=np.int64)
-    side[parts.validation], side[parts.test] = 1, 2
     names = ("training", "validation", "test")
-    found = []
+    related = relatives(sequences)
     comparison = _Comparison(sequences, identity)
-    for first, second in sorted(_candidates(sequences, side)):
-        if side[first] > side[second]:
-            first, second = second, first
-        same = comparison.identity(first, second)
-        if same >= identity:
-            found.append(Leak(first, second, (names[side[first]], names[side[second]]), same))
+    found = []
+    for parts in splits:
+        side = np.zeros(len(sequences), dtype=np.int64)
+        side[parts.validation], side[parts.test] = 1, 2
+        for first, second in sorted(_candidates(sequences, side, *related)):
+            same = comparison.identity(first, second)
+            if side[first] > side[second]:
+                first, second = second, first
+            if same >= identity:
+                found.append(Leak(first, second, (names[side[first]], names[side[second]]), same))
     return found
 
 
-def _candidates(sequences: Sequence[str], side: NDArray[np.int64]) -> set[tuple[int, int]]:
+def _candidates(
+    sequences: Sequence[str], side: NDArray[np.int64], family: NDArray[np.int64], linked: NDArray[np.int64]
+) -> set[tuple[int, int]]:
     """Pairs of one family across parts, the lower number first."""
-    family, linked = relatives(sequences)
     pairs: set[tuple[int, int]] = set()
     is_large = np.zeros(family.max(initial=-1) + 1, dtype=bool)
     order = np.argsort(family, kind="stable")
@@ -93,14 +96,15 @@ def _sorted_neighbours(sequences: Sequence[str], members: NDArray[np.int64]) -> 
 
 
 class _Comparison:
-    """Identities of pairs; words of the sequences seen last are kept."""
+    """Identities of pairs, which are kept, and so are the words of the sequences seen last."""
 
     def __init__(self, sequences: Sequence[str], least: float) -> None:
         self._sequences = sequences
         self._least = least
         self._words = lru_cache(maxsize=2048)(self._words_of)
+        self.identity = cache(self._identity)
 
-    def identity(self, first: int, second: int) -> float:
+    def _identity(self, first: int, second: int) -> float:
         """Same residues as a share of the shorter sequence; 0 where it surely is below the least.
 
         A difference spoils at most as many words as a word has residues, hence the bound on shared words.

@@ -36,7 +36,9 @@ class Provenance:
     ):
         """`config` is the resolved settings (a dataclass or a mapping), `model` name, sha256, parameters."""
         self._started = datetime.now(UTC)
-        self._head = {"verb": verb, "command": _readable(shlex.join(sys.argv)), "config": _plain(config)}
+        self._head = {"verb": verb, "command": _readable(shlex.join(sys.argv))}
+        self.config = config
+        """What run.json will say the settings were: a sweep finds some of them."""
         self.model: Mapping[str, Any] = model or {}
         self.seed = seed
         self.seconds: dict[str, float] = {}
@@ -58,6 +60,7 @@ class Provenance:
         peak = peak_memory()
         return {
             **self._head,
+            "config": _plain(self.config),
             "model": _plain(self.model),
             "versions": versions(),
             "hardware": hardware(),

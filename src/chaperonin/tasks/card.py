@@ -29,11 +29,12 @@ def model_card(
     metrics: Mapping[str, Any],
     data: str = "",
     opens_as: str = "AutoModelForMaskedLM",
+    head: Mapping[str, str] | None = None,
 ) -> str:
     """README.md of a model directory, with the header that the hub reads.
 
     metrics: what metrics.json says, as far as there is any; data: the training data in words; opens_as: the class of
-    transformers that opens the model.
+    transformers that opens the model; head: its pooling and hidden layer.
     """
     parts = [
         _header(target, method, base, metrics),
@@ -42,7 +43,7 @@ def model_card(
         _figures(target, metrics),
         _calibration(target, metrics),
         _limits(target, metrics),
-        _use(name, target, method, base, opens_as),
+        _use(name, target, method, base, opens_as, head or {}),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -105,6 +106,8 @@ def _training(metrics: Mapping[str, Any], data: str) -> str:
 
 
 def _figures(target: "Target", metrics: Mapping[str, Any]) -> str:
+    from chaperonin.tasks.metrics import RANKED
+
     result = metrics.get("result") or {}
     if not result:
         return ""
@@ -119,6 +122,9 @@ def _figures(target: "Target", metrics: Mapping[str, Any]) -> str:
     tested = metrics.get("parts", {}).get("test")
     on = f" on {tested:,} test proteins" if tested else ""
     words = f"Measured{on}; in brackets 95 % intervals from resampling the proteins."
+    ranked = [name for name in RANKED if name in result]
+    if ranked and str(metrics.get("split")).endswith("folds"):
+        words += f" Each fold has a model of its own, so {' and '.join(ranked)} are means over the folds."
     return "## Figures\n\n" + words + "\n\n" + "\n".join(line.rstrip() for line in lines)
 
 
@@ -174,7 +180,7 @@ def _limits(target: "Target", metrics: Mapping[str, Any]) -> str:
     return "## Limits\n\n" + "\n".join(lines)
 
 
-def _use(name: str, target: "Target", method: str, base: str, opens_as: str) -> str:
+def _use(name: str, target: "Target", method: str, base: str, opens_as: str, head: Mapping[str, str]) -> str:
     text = (
         "## Use\n\n```sh\n"
         f"chaperonin predict proteins.fasta out --model path/to/{name}\n"
@@ -184,16 +190,53 @@ def _use(name: str, target: "Target", method: str, base: str, opens_as: str) -> 
     if classes and target.kind == "regression":
         classes += ', problem_type="regression"'
     opening = {
-        "lora": f'base = {opens_as}.from_pretrained("{base}"{classes})\n'
+        "lora": f'base = {opens_as}.from_pretrained("{_place(base)}"{classes})\n'
         f'model = PeftModel.from_pretrained(base, "path/to/{name}")\n',
         "full": f'model = {opens_as}.from_pretrained("path/to/{name}")\n',
     }.get(method)
     if opening:
         peft = "from peft import PeftModel\n" if method == "lora" else ""
-        text += f"\n\n```python\n{peft}from transformers import {opens_as}\n\n{opening}```"
-        if not classes:
-            text += "\n\nThat is the encoder; transformers has no such head, it is in `head.safetensors`."
+        if classes:
+            text += f"\n\n```python\n{peft}from transformers import {opens_as}\n\n{opening}```"
+        else:
+            rest = _plain_head(name, target, head)
+            imports = f"import torch\n{peft}from safetensors.torch import load_file\n"
+            imports += f"from transformers import {opens_as}, EsmTokenizer\n"
+            text += "\n\nThe loaders of transformers and PEFT open the encoder. They have no such head, so that its "
+            text += f"logits are computed beside it:\n\n```python\n{imports}\n{opening}{rest}```"
     return text
+
+
+def _place(base: str) -> str:
+    """What transformers finds the base by: bundled ones are on no hub."""
+    owner, _, model = base.partition("/")
+    return f"site-packages/chaperonin/pretrained/{model}" if owner == "chaperonin" and model else base
+
+
+def _plain_head(name: str, target: "Target", head: Mapping[str, str]) -> str:
+    """Lines of Python that give the logits of one protein, not yet calibrated, from the encoder `model`."""
+    lines = [
+        f'head = load_file("path/to/{name}/head.safetensors")',
+        f'tokens = EsmTokenizer.from_pretrained("path/to/{name}")("SEQUENCE", return_tensors="pt")',
+        "with torch.inference_mode():",
+        "    hidden = model.eval()(**tokens, output_hidden_states=True).hidden_states[-1][0]",
+    ]
+    if target.level == "pairs":
+        lines += [
+            "rows = hidden[1:-1]",
+            "pairs = torch.cat(torch.broadcast_tensors(rows[:, None], rows[None]), dim=-1)",
+            'inner = (pairs @ head["dense.weight"].T + head["dense.bias"]).relu()',
+            'one_way = (inner @ head["out_proj.weight"].T + head["out_proj.bias"])[..., 0]',
+            "logits = (one_way + one_way.T) / 2",
+        ]
+        return "\n".join(lines) + "\n"
+    lines.append(
+        "pooled = hidden[0]" if head.get("pooling") == "cls" else "pooled = hidden[1:-1].mean(dim=0)"
+    )
+    if head.get("hidden") == "tanh":
+        lines.append('pooled = torch.tanh(head["dense.weight"] @ pooled + head["dense.bias"])')
+    lines.append('logits = head["out_proj.weight"] @ pooled + head["out_proj.bias"]')
+    return "\n".join(lines) + "\n"
 
 
 def _cell(text: str) -> str:

@@ -5,6 +5,7 @@
     domain.safetensors   centre and spread of the training set, where it was large enough to have them
     adapter_*            LoRA, as PEFT writes it; or
     config.json, model.safetensors   all weights, as Hugging Face lays them out; or neither: the base as it was
+    vocab.txt, tokenizer_config.json beside either, for the loaders of others (huggingface.py: what they open)
     metrics.json, README.md          how good it is; the model card
 
 The folder is written under another name and renamed, so that it is whole or not there.
@@ -38,7 +39,14 @@ from chaperonin.tasks.calibration import Calibration
 from chaperonin.tasks.card import model_card
 from chaperonin.tasks.domain import Domain
 from chaperonin.tasks.heads import build_head
-from chaperonin.tasks.huggingface import PEFT_TASKS, PREFIX, add_to_model, auto_class, head_tensors
+from chaperonin.tasks.huggingface import (
+    PEFT_TASKS,
+    PREFIX,
+    add_to_model,
+    auto_class,
+    head_tensors,
+    write_vocabulary,
+)
 from chaperonin.tasks.prediction import Output, Prediction, predict_one
 from chaperonin.tasks.predictor import Predictor
 from chaperonin.tasks.target import Target
@@ -265,6 +273,7 @@ def _write_weights(
         extra = head_tensors(target, *shape, named)
         task_type = PEFT_TASKS[target.level] if extra else None
         write_adapter(folder, collect(predictor.backbone), base.name, extra=extra, task_type=task_type)
+        write_vocabulary(folder)
 
 
 def _write_judgement(
@@ -284,7 +293,7 @@ def _write_judgement(
         write_atomically(folder / METRICS, _json(metrics))
     target, head = Target.from_json(task["target"]), task["head"]
     opens_as = auto_class(target, head["pooling"], head["hidden"])
-    card = model_card(name, target, task["method"], task["base"]["name"], metrics, data, opens_as)
+    card = model_card(name, target, task["method"], task["base"]["name"], metrics, data, opens_as, head)
     write_atomically(folder / CARD, card)
     found = {"calibration": calibration.as_json(), "domain": domain is not None}
     write_atomically(folder / TASK, _json({**task, **found}))

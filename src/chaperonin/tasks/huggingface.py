@@ -2,8 +2,10 @@
 
 `AutoModelForSequenceClassification` reads `<cls>` through a dense layer and tanh, `AutoModelForTokenClassification`
 reads each residue through one linear layer. A binary head has one logit here and two there: 0 and ours, the same
-probabilities. A regression there gives the user's unit: mean and deviation are part of its last layer. Other heads have
-no class there; the backbone then opens as `AutoModelForMaskedLM`.
+probabilities. A regression there gives the user's unit: mean and deviation are part of its last layer. So full
+fine-tunings and adapters open with their head where labels are of residues, or with `pooling: cls, hidden: tanh`. The
+default head (a mean over residues) and that of pairs have no class there: the backbone opens as `AutoModelForMaskedLM`
+with the same hidden states, and the model card has the lines of torch that make logits of them.
 """
 
 import json

@@ -23,12 +23,21 @@ SHORT_RANGE, LONG_RANGE = 6, 24
 """Residues between the two of a pair: the nearest that counts, and the nearest of long range."""
 THRESHOLD = 0.5
 """Probability from which a multi-label class is predicted."""
+SMALLER_IS_BETTER = ("rmse", "mae")
+"""Figures of which the lowest is the best."""
+RANKED = ("auc", "pr_auc", "spearman", "pearson")
+"""Figures that compare scores of different proteins: only those of one model are on one scale."""
 _LEVELS = 4096
 """Quantile bins of scores in bootstrap draws; up to so many different scores areas are exact."""
 
 
 def metrics(
-    kind: Kind, level: Level, truth: Many, probabilities: Many, classes: Sequence[str] = ()
+    kind: Kind,
+    level: Level,
+    truth: Many,
+    probabilities: Many,
+    classes: Sequence[str] = (),
+    folds: NDArray[np.int64] | None = None,
 ) -> dict[str, float]:
     """Figures by name, of those that are defined; what is not known (-1, nan) is left out.
 
@@ -37,8 +46,11 @@ def metrics(
     for each protein the touching pairs [pairs, 2] from 0, and probabilities [L, L]; means over proteins.
     Averages over classes are unweighted and leave out classes that do not occur. `auc` and `pr_auc` of several
     classes compare each with the rest; of two, the second is the positive one.
+
+    folds: of each protein the number of the model that spoke of it. RANKED are then means over the folds in which
+    they are defined, weighted by proteins: together, models that say different constants would rank the proteins.
     """
-    figures = _figures(kind, level, truth, probabilities, classes, None)
+    figures = _figures(kind, level, truth, probabilities, classes, None, folds)
     found = {name: float(value[0]) for name, value in figures.items() if np.isfinite(value[0])}
     if len(truth) and level != "pairs" and kind != "regression":
         found |= {
@@ -46,6 +58,15 @@ def metrics(
             for name, n in zip(classes, _support(kind, truth, len(classes)), strict=True)
         }
     return found
+
+
+def figure_names(kind: Kind, level: Level, classes: Sequence[str] = ()) -> list[str]:
+    """Names of all figures that there are for such a target, support aside."""
+    truth: Many = np.zeros((1, len(classes)) if kind == "multilabel" else 1)
+    said: Many = np.zeros(1 if kind == "regression" else (1, len(classes)))
+    if level == "pairs":
+        truth, said = [np.zeros((0, 2), dtype=np.int64)], [np.zeros((1, 1))]
+    return list(_figures(kind, "pairs" if level == "pairs" else "sequence", truth, said, classes, None))
 
 
 def bootstrap(
@@ -56,6 +77,7 @@ def bootstrap(
     classes: Sequence[str] = (),
     draws: int = 1000,
     seed: int = 0,
+    folds: NDArray[np.int64] | None = None,
 ) -> dict[str, tuple[float, float]]:
     """95 % interval of each figure of `metrics`: proteins are drawn with replacement, residues with theirs.
 
@@ -68,7 +90,7 @@ def bootstrap(
     weights = np.stack(
         [np.bincount(generator.integers(count, size=count), minlength=count) for _ in range(draws)]
     )
-    figures = _figures(kind, level, truth, probabilities, classes, weights.astype(np.float64))
+    figures = _figures(kind, level, truth, probabilities, classes, weights.astype(np.float64), folds)
     intervals = {}
     for name, values in figures.items():
         defined = values[np.isfinite(values)]
@@ -109,7 +131,13 @@ class _Flat:
 
 
 def _figures(
-    kind: Kind, level: Level, truth: Many, probabilities: Many, classes: Sequence[str], weights: Array | None
+    kind: Kind,
+    level: Level,
+    truth: Many,
+    probabilities: Many,
+    classes: Sequence[str],
+    weights: Array | None,
+    folds: NDArray[np.int64] | None = None,
 ) -> dict[str, Array]:
     """Every figure for each weighting [draws, proteins]; without weights, for one of ones."""
     if len(truth) == 0:
@@ -119,6 +147,41 @@ def _figures(
         weights = np.ones((1, len(truth)))
     if level == "pairs":
         return _pair_figures(truth, probabilities, weights)
+    together = _pooled(kind, level, truth, probabilities, classes, weights, levels)
+    numbers = np.unique([] if folds is None else folds)
+    if len(numbers) < 2:
+        return together
+    apart = []
+    for number in numbers:
+        own = np.flatnonzero(folds == number)
+        truths, said = _taken(truth, own), _taken(probabilities, own)
+        some = weights[:, own]
+        apart.append((some.sum(axis=1), _pooled(kind, level, truths, said, classes, some, levels)))
+    return together | {name: _mean_over(apart, name) for name in RANKED if name in together}
+
+
+def _taken(arrays: Many, numbers: NDArray[np.int64]) -> Many:
+    return arrays[numbers] if isinstance(arrays, np.ndarray) else [arrays[number] for number in numbers]
+
+
+def _mean_over(folds: Sequence[tuple[Array, dict[str, Array]]], name: str) -> Array:
+    """Mean of a figure [draws] over the folds, each with its weight [draws], in which it is defined."""
+    values = np.stack([figures.get(name, np.full(len(weight), np.nan)) for weight, figures in folds])
+    weights = np.where(np.isfinite(values), np.stack([weight for weight, _ in folds]), 0.0)
+    total = weights.sum(axis=0)
+    return np.where(total > 0, (weights * np.nan_to_num(values)).sum(axis=0) / np.maximum(total, 1), np.nan)
+
+
+def _pooled(
+    kind: Kind,
+    level: Level,
+    truth: Many,
+    probabilities: Many,
+    classes: Sequence[str],
+    weights: Array,
+    levels: int | None,
+) -> dict[str, Array]:
+    """Every figure over all proteins, as if one model had spoken of them."""
     flat = _items(level, truth, probabilities, weights)
     if kind == "multilabel":
         return _multilabel(flat, classes, levels)

@@ -25,6 +25,7 @@ from chaperonin.training.material import Material
 from chaperonin.training.means import Method
 from chaperonin.training.precision import Precision
 from chaperonin.training.results import write_table
+from chaperonin.training.tracking import duration
 
 JSON, CSV = "comparison.json", "comparison.csv"
 _TRIALS = "trials"
@@ -169,7 +170,7 @@ class Comparison:
             memory = f"{row.peak_bytes / 1e6:,.0f} MB"
             yield [
                 row.title,
-                _duration(row.seconds),
+                duration(row.seconds),
                 self._share(row, "seconds"),
                 _with_interval(self.value(row)) if self.measure else "",
                 "" if (less := self.difference(row)) is None or row is self.base else f"{less[0]:+.3f}",
@@ -308,7 +309,3 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
 def _with_interval(value: tuple[float, float, float]) -> str:
     mean, low, high = value
     return f"{mean:.3f}" if low != low else f"{mean:.3f} ({low:.3f} to {high:.3f})"
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds / 60:.1f} min" if seconds >= 100 else f"{seconds:.1f} s"

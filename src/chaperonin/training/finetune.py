@@ -30,6 +30,7 @@ from chaperonin.training import state
 from chaperonin.training.examples import Examples, cut
 from chaperonin.training.features import cached_features
 from chaperonin.training.finetune_settings import FineTuning, planned
+from chaperonin.training.judged import JudgedTraining, check_measure
 from chaperonin.training.loop import LoopSettings, Outcome, Training
 from chaperonin.training.material import Material
 from chaperonin.training.means import apply_means, base_dtype, trainable_parameters
@@ -141,7 +142,8 @@ def new_training(
     if features is not None:
         items = [FeatureItem(own, item.target) for own, item in zip(features, material.items, strict=True)]
     task: Any = new_task(settings, material, parts)
-    return Training(
+    check_measure(loop.best, material.target)
+    return JudgedTraining(
         predictor if features is None else predictor.head,
         task,
         training_examples(settings, items, parts, loop),

@@ -22,13 +22,20 @@ from chaperonin.tasks.items import FeatureItem, Item
 from chaperonin.tasks.predictor import Predictor
 from chaperonin.tasks.supervised import Supervised
 from chaperonin.training.examples import cut
-from chaperonin.training.finetune import EVALUATION_TOKENS, new_predictor, new_task, training_examples
+from chaperonin.training.finetune import (
+    EVALUATION_TOKENS,
+    new_predictor,
+    new_task,
+    new_training,
+    training_examples,
+)
 from chaperonin.training.finetune_settings import FineTuning, planned
 from chaperonin.training.loop import LoopSettings
 from chaperonin.training.material import Material
 from chaperonin.training.means import trainable_parameters
 from chaperonin.training.precision import autocast_dtype
 from chaperonin.training.tensor_memory import memory_text, own_bytes, peak_bytes, settles
+from chaperonin.training.tracking import duration
 
 _PROBE_TOKENS = 512
 _ENDS = 2
@@ -67,7 +74,7 @@ class Forecast:
             f"examples              {training:,} train, {validation:,} validate, {test:,} test\n"
             f"steps                 {self.steps:,} ({self.tokens:,} tokens)\n"
             f"memory, predicted     {memory_text(self.memory_bytes, self.tight)}\n"
-            f"time, at this speed   {self.seconds / 60:,.1f} min"
+            f"time, at this speed   {duration(self.seconds)}"
         )
 
 
@@ -87,6 +94,7 @@ def forecast(settings: FineTuning, material: Material, device: torch.device) -> 
     tokens = loop.steps * settings.batch_size / len(parts.training) * epoch if trains else 0
     evaluated = loop.steps // loop.evaluate_every * int(lengths[parts.validation].sum()) if trains else 0
     memory_bytes = _peak(run)
+    head_seconds = 0.0 if trains else _head_seconds(run)
     return Forecast(
         trainable_parameters(trained),
         sum(own.numel() for own in predictor.parameters()),
@@ -95,7 +103,7 @@ def forecast(settings: FineTuning, material: Material, device: torch.device) -> 
         round(tokens),
         memory_bytes,
         settles(loop, memory_bytes, device),
-        tokens * step_seconds + (evaluated + int(lengths.sum())) * forward_seconds,
+        tokens * step_seconds + (evaluated + int(lengths.sum())) * forward_seconds + head_seconds,
     )
 
 
@@ -202,10 +210,10 @@ def _largest_batch(run: _Run) -> list[Any]:
 
 
 def _features(run: _Run, item: Item) -> FeatureItem:
-    """What a frozen base will give for an example, in shape."""
+    """What a frozen base will give for an example, in shape; one zero stands for all numbers."""
     width = run.predictor.backbone.config.width
     shape = (width,) if run.settings.task == "sequence" else (len(item), width)
-    return FeatureItem(np.zeros(shape, dtype=np.float32), item.target)
+    return FeatureItem(np.broadcast_to(np.float32(0), shape), item.target)
 
 
 def _seconds_per_token(run: _Run) -> tuple[float, float]:
@@ -223,6 +231,27 @@ def _seconds_per_token(run: _Run) -> tuple[float, float]:
         step = time.perf_counter() - begun
         run.predictor.zero_grad(set_to_none=True)
     return forward / batch.size, step / batch.size
+
+
+def _head_seconds(run: _Run) -> float:
+    """Of all steps and evaluations of a head alone, by the fastest of a few."""
+    features = [_features(run, item).features for item in run.material.items]
+    training = new_training(run.settings, run.material, run.material.splits[0], run.predictor, features)
+    seconds = run.loop.steps * _fastest(training.step, run.device)
+    if training.holdout:
+        seconds += run.loop.steps // run.loop.evaluate_every * _fastest(training.evaluate, run.device)
+    return seconds
+
+
+def _fastest(work: Callable[[], object], device: torch.device, repeats: int = 4) -> float:
+    """Seconds, without what only the first time takes."""
+    seconds = []
+    for _ in range(repeats):
+        begun = time.perf_counter()
+        work()
+        _finish(device)
+        seconds.append(time.perf_counter() - begun)
+    return min(seconds)
 
 
 def _finish(device: torch.device) -> None:

@@ -60,7 +60,7 @@ class FineTuneLoop(LoopSettings):
 
 @dataclass(frozen=True)
 class Sweep:
-    """What `--sweep` tries, each rate with each rank, by the best evaluation on the validation part."""
+    """What `--sweep` tries, each rate with each rank, by the best evaluation on the validation part (of each fold)."""
 
     learning_rates: tuple[float, ...] = ()
     """Peaks of the learning rate; by default a third, once and three times the usual one."""

@@ -12,6 +12,7 @@ from chaperonin.tasks.masked_language import MaskedLanguage
 from chaperonin.training.loop import Training
 from chaperonin.training.pretrain import Corpus, Pretraining, new_model, training_stream
 from chaperonin.training.tensor_memory import memory_text, peak_bytes, settles
+from chaperonin.training.tracking import duration
 
 _PROBE_STEPS = 3
 
@@ -40,7 +41,7 @@ class Forecast:
             f"sequences             {self.sequences:,} train, {self.held_out:,} are held out\n"
             f"tokens                {self.tokens:,} ({self.epochs:.2f} passes over one crop of each sequence)\n"
             f"memory, predicted     {memory_text(self.memory_bytes, self.tight)}\n"
-            f"time, at this speed   {self.seconds / 60:,.1f} min"
+            f"time, at this speed   {duration(self.seconds)}"
         )
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from chaperonin.data.stream import Place
 from chaperonin.errors import UsageError
 from chaperonin.parallel.data import Processes
+from chaperonin.tasks.metrics import SMALLER_IS_BETTER as SMALLER_FIGURES
 from chaperonin.tasks.task import Batch, Task
 from chaperonin.training import state
 from chaperonin.training.average import Average
@@ -28,7 +29,7 @@ from chaperonin.training.tracking import Meter, NoTracker, Tracker, add, perplex
 
 _TRAINING, _EVALUATION, _DROPOUT = 0, 1, 2  # what a random generator is for: part of its seed
 
-SMALLER_IS_BETTER = ("loss", "perplexity", "absolute_error")
+SMALLER_IS_BETTER = ("loss", "perplexity", "absolute_error", *SMALLER_FIGURES)
 """Measures of which the lowest is the best; of all others it is the highest."""
 
 
@@ -67,7 +68,8 @@ class LoopSettings:
     keep_checkpoints: int = 2
     """Newest checkpoints that stay; the best stays too."""
     best: str = "loss"
-    """What is best on the hold-out when it is best: `loss`, or another measure of the evaluations."""
+    """What is best on the hold-out when it is best: `loss`, another measure of the evaluations, or of a fine-tuning any
+    figure of metrics.json (`mcc`, `auc`, `spearman`, `recall/M` …), for one more pass over the hold-out."""
     patience: int = 0
     """Evaluations without a better one after which the run ends. 0 never ends early."""
     tight_memory: bool | None = None

@@ -41,8 +41,8 @@ class Material:
 
     @cached_property
     def leaks(self) -> list[Leak]:
-        """Pairs of nearly identical sequences on two sides of the first split."""
-        return leaks(self.sequences, self.splits[0])
+        """Pairs of nearly identical sequences on two sides of a split, of every fold."""
+        return leaks(self.sequences, self.splits)
 
     @property
     def warnings(self) -> list[str]:

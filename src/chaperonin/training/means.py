@@ -30,8 +30,8 @@ class Means:
     lora: LoraSettings = field(default_factory=LoraSettings)
     """Rank, scale and places of the adapters."""
     base: Literal["auto", "fp32", "bf16", "int8"] = "auto"
-    """Numbers of a frozen base: `int8` is QLoRA, `auto` those that products are computed in. A base that is trained
-    stays fp32."""
+    """Numbers of the base under adapters: `int8` is QLoRA, `auto` those that products are computed in, and `bf16` needs
+    products in bf16. A base that is trained, or frozen without adapters, stays fp32."""
     recompute: bool | Literal["selective"] = False
     """Keep the input of each layer only and compute the rest again on the way back (activation checkpointing);
     `selective` keeps large products and attention too, and computes again what is cheap."""
@@ -47,14 +47,9 @@ class Means:
 
 def apply_means(predictor: Predictor, means: Means, dtype: torch.dtype | None) -> None:
     """Change a predictor, in place, into what is trained. `dtype` is that of the products, None for fp32."""
+    _check(means, dtype)
     backbone = predictor.backbone
     if means.method == "full":
-        if means.base not in ("auto", "fp32"):
-            raise UsageError(
-                f"a base of {means.base} cannot be trained itself",
-                where="means.base",
-                advice="Leave it out, or use means.method=lora.",
-            )
         freeze_unused(backbone)
     else:
         backbone.requires_grad_(False)
@@ -67,6 +62,30 @@ def apply_means(predictor: Predictor, means: Means, dtype: torch.dtype | None) -
                 vars(module)["cast_input_dtype_enabled"] = False
     if means.recompute and means.method != "frozen":
         recompute(backbone, selective=means.recompute == "selective")
+
+
+def _check(means: Means, dtype: torch.dtype | None) -> None:
+    """UsageError for numbers of the base that do not go with the method or the products."""
+    if means.base in ("auto", "fp32"):
+        return
+    if means.method == "full":
+        raise UsageError(
+            f"a base of {means.base} cannot be trained itself",
+            where="means.base",
+            advice="Leave it out, or use means.method=lora.",
+        )
+    if means.method == "frozen":
+        raise UsageError(
+            f"the vectors of a frozen base are computed once, in fp32, not from {means.base}",
+            where="means.base",
+            advice="Leave it out, or use means.method=lora.",
+        )
+    if means.base == "bf16" and dtype is None:
+        raise UsageError(
+            "a base of bf16 needs products in bf16, and here they are in fp32",
+            where="means.base, training.precision",
+            advice="Use means.base=int8 or fp32; where `chaperonin doctor` shows bf16, training.precision=bf16 too.",
+        )
 
 
 def base_dtype(means: Means, dtype: torch.dtype | None) -> torch.dtype:

@@ -89,8 +89,8 @@ def table_rows(judged: Judged, material: Material, stage: Literal["val", "test"]
 
 
 def tested_figures(judged: Sequence[Judged], material: Material) -> dict[str, dict[str, float]]:
-    """Figures over the test parts of all splits together."""
-    return figures(material.target, *_compared(_tested(judged), material))
+    """Figures over the test parts of all splits together; those that rank proteins are means over the splits."""
+    return figures(material.target, *_compared(_tested(judged), material), folds=_folds(judged))
 
 
 def validation_figures(judged: Judged, material: Material) -> dict[str, dict[str, float]]:
@@ -99,13 +99,21 @@ def validation_figures(judged: Judged, material: Material) -> dict[str, dict[str
 
 
 def drawn_curves(judged: Sequence[Judged], kept: Judged, material: Material) -> dict[str, Any]:
-    """Curves of the test parts of all splits together; where there is none, of the validation part."""
+    """Curves of the test parts of all splits together; where there is none, of the validation part.
+
+    One curve goes through the scores of all folds' models, so its area is not the mean of theirs.
+    """
     return curves(material.target, *_compared(_tested(judged) or _validated(kept), material))
 
 
 def _tested(judged: Sequence[Judged]) -> list[tuple[Judged, int]]:
     """Numbers of examples, each with the model that it is a test of."""
     return [(own, int(number)) for own in judged for number in own.parts.test]
+
+
+def _folds(judged: Sequence[Judged]) -> list[int]:
+    """Which of the models each of `_tested` is a test of."""
+    return [number for number, own in enumerate(judged) for _ in own.parts.test]
 
 
 def _validated(judged: Judged) -> list[tuple[Judged, int]]:
@@ -136,7 +144,8 @@ def baseline_figures(
         for name, probabilities in found.items():
             said.setdefault(name, []).extend(probabilities)
     tested = [truth[number] for _, number in _tested(judged)]
-    return {name: figures(target, tested, probabilities) for name, probabilities in said.items()}
+    folds = _folds(judged)
+    return {name: figures(target, tested, probabilities, folds=folds) for name, probabilities in said.items()}
 
 
 def write_table(path: Path, rows: Iterable[Sequence[str]]) -> None:

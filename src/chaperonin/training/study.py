@@ -32,6 +32,7 @@ from chaperonin.training.results import (
     validation_figures,
     write_table,
 )
+from chaperonin.training.sweep import best_settings
 from chaperonin.training.tensor_memory import peak_held_bytes
 
 MODEL_FOLDER = "model"
@@ -47,6 +48,8 @@ class Study:
     """The content of metrics.json."""
     outcome: Outcome
     """Of the run whose model is kept."""
+    settings: FineTuning
+    """Of that run: of a sweep, the best ones."""
 
     def __str__(self) -> str:
         return "\n".join([f"{self.outcome}", *_lines(self.figures)])
@@ -59,23 +62,29 @@ def study(
     device: torch.device,
     processes: Processes | None = None,
     predicted_bytes: int | None = None,
+    sweeps: bool = False,
 ) -> Study:
     """Train on the split, or on each fold and then once more for the model that is kept; write what came of it.
 
     Folds judge the recipe: their test parts together are all examples. The model that is kept then trains on all
     but a validation part. The same call goes on where it stopped. predicted_bytes: the forecast of the peak memory,
-    to be written beside the measured one.
+    to be written beside the measured one. sweeps: search for the settings of each split first, on its validation part.
     """
     processes = processes or Processes()
     judged = []
     if len(material.splits) > 1:
         for number, parts in enumerate(material.splits, start=1):
             place = folder / f"fold-{number}"
-            fitted = fit(settings, material, parts, place, device, processes, cache=folder)
+            own = settings
+            if sweeps:
+                own = best_settings(settings, material, parts, place, device, processes, cache=folder)
+            fitted = fit(own, material, parts, place, device, processes, cache=folder)
             judged.append(judge(fitted, material, parts))
         kept_parts = everything(material.splits[0])
     else:
         kept_parts = material.splits[0]
+    if sweeps:
+        settings = best_settings(settings, material, kept_parts, folder, device, processes)
     kept = judge(fit(settings, material, kept_parts, folder, device, processes), material, kept_parts)
     judged = judged or [kept]
     figures = _figures(settings, material, judged, kept)
@@ -84,7 +93,7 @@ def study(
     figures["curves"] = curves
     if processes.is_first:
         _write(settings, material, folder, judged, kept, figures)
-    return Study(figures, kept.fitted.outcome)
+    return Study(figures, kept.fitted.outcome, settings)
 
 
 def everything(parts: Parts) -> Parts:

@@ -1,4 +1,7 @@
-"""A small search over learning rate and rank, judged on the validation part; the test part is not looked at."""
+"""A small search over learning rate and rank, judged on the validation part; the test part is not looked at.
+
+With folds each fold searches for itself: what one fold validates on, others test on.
+"""
 
 import csv
 from collections.abc import Iterator
@@ -7,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from chaperonin.data.splitting import Parts
 from chaperonin.errors import UsageError
 from chaperonin.files import atomic_file
 from chaperonin.parallel.data import Processes
@@ -37,15 +41,16 @@ class Trial:
 def best_settings(
     settings: FineTuning,
     material: Material,
+    parts: Parts,
     folder: Path,
     device: torch.device,
     processes: Processes | None = None,
+    cache: Path | None = None,
 ) -> FineTuning:
-    """Train each combination on the first split in `folder`/sweep, write sweep.csv, and give the best one's settings.
+    """Train each combination on one split in `folder`/sweep, write sweep.csv, and give the best one's settings.
 
-    The same call goes on where it stopped: a trial that has ended is not trained again.
+    The same call goes on where it stopped: a trial that has ended is not trained again. `cache`: as for `fit`.
     """
-    parts = material.splits[0]
     if not len(parts.validation):
         raise UsageError(
             "without a validation part no trial can be judged",
@@ -55,7 +60,7 @@ def best_settings(
     trials = []
     for own in combinations(settings):
         place = folder / FOLDER / trial_name(own)
-        outcome = learn(own, material, parts, place, device, processes).outcome
+        outcome = learn(own, material, parts, place, device, processes, cache or folder).outcome
         trials.append(Trial(own, outcome.best_value, outcome.best_step))
     best = _best(trials, settings.training.best)
     if processes is None or processes.is_first:

@@ -109,3 +109,8 @@ def _number(value: Any) -> str:
     if not isinstance(value, float):
         return f"{value:,}" if isinstance(value, int) else str(value)
     return f"{value:.4g}" if abs(value) < 1e5 else f"{value:,.0f}"
+
+
+def duration(seconds: float) -> str:
+    """`42.0 s`, `4.2 min`."""
+    return f"{seconds / 60:,.1f} min" if seconds >= 100 else f"{seconds:.1f} s"
