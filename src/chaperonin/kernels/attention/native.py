@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from chaperonin.kernels.native.calls import call, in_place, on_rows, takes
+from chaperonin.kernels.native.calls import in_place, share, takes
 from chaperonin.kernels.native.library import lacks as lacks
 from chaperonin.kernels.segments import Segments
 
@@ -46,8 +46,5 @@ def _attention(
     heads, head_dim = query.shape[1:]
     streams = [own.contiguous() for own in (query, key, value)] + [attended]
 
-    def work(first: int, count: int) -> None:
-        own = [stream[:, first:] for stream in streams]
-        call("attention", *own, heads * head_dim, count, head_dim, offsets, len(offsets) - 1, longest, scale)
-
-    on_rows(heads, work, least)
+    stream = offsets, len(offsets) - 1, longest, scale
+    share("attention", heads, *streams, head_dim, *stream, step=min(heads, least) if least > 1 else 0)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from chaperonin.kernels.gated_attention.weights import AttentionWeights
-from chaperonin.kernels.native.calls import call, in_place, on_rows, packed, padded, takes
+from chaperonin.kernels.native.calls import in_place, packed, padded, share, takes
 from chaperonin.kernels.native.library import lacks as lacks
 
 NAME = "native"
@@ -48,9 +48,5 @@ def _gated_attention(
     vectors = (norm.contiguous(), norm_bias.contiguous(), _EPSILON)
     products = (packed(project), gate_bias.contiguous(), packed(out), out_bias.contiguous())
 
-    def work(first: int, rows: int) -> None:
-        own, keys = x[first:], mask[first:]
-        given = (own, *own.stride()[:2], rows, x.shape[1], keys, *keys.stride(), pair_bias)
-        call("gated_attention", *given, *vectors, *products, heads, head_dim)
-
-    on_rows(len(x), work)
+    given = (x, *x.stride()[:2], x.shape[1], mask, *mask.stride(), pair_bias)
+    share("gated_attention", len(x), *given, *vectors, *products, heads, head_dim)

@@ -10,8 +10,8 @@ from chaperonin.kernels.cores import on_cores
 from chaperonin.kernels.native.library import lacks, library
 
 _LIBRARY = torch.library.Library("chaperonin", "FRAGMENT")
-_PARTS = 4
-"""Parts of the work for each core: when one core is late, another takes its next part."""
+_TURNS = 8
+"""How often each core takes rows: when one is late, the others take more."""
 
 Argument = Tensor | int | float | None
 
@@ -48,12 +48,13 @@ def packed(weight: Tensor) -> Tensor:
     return panels
 
 
-def on_rows(rows: int, work: Callable[[int, int], None], least: int = 1) -> None:
-    """work(first row, rows) for parts that together are all rows; each core takes the next one when it is free."""
+def share(name: str, rows: int, *arguments: Argument, step: int = 0) -> None:
+    """Run a function of the library on all cores: each takes the next rows when it is free, `step` at a time."""
     cores = torch.get_num_threads()
-    size = max(least, -(-rows // (_PARTS * cores)) if cores > 1 else rows)
-    parts = [slice(first, min(first + size, rows)) for first in range(0, rows, size)]
-    on_cores(parts, lambda part: work(part.start, part.stop - part.start))
+    step = step or max(1, rows // (_TURNS * cores) if cores > 1 else rows)
+    place = torch.zeros(1, dtype=torch.int64)
+    calls = min(cores, -(-rows // step))
+    on_cores([name] * calls, lambda own: call(own, rows, step, place, *arguments))
 
 
 def in_place(schema: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from chaperonin.kernels.native.calls import call, in_place, on_rows, packed, takes
+from chaperonin.kernels.native.calls import in_place, packed, share, takes
 from chaperonin.kernels.native.library import lacks as lacks
 from chaperonin.kernels.outer_product_mean.reference import EPSILON
 
@@ -35,7 +35,4 @@ def _outer_product_mean(
     sides = (left.permute(1, 2, 0).contiguous(), right.transpose(0, 1).contiguous())
     product = (packed(out), out_bias.contiguous(), sequences, channels, pair.shape[-1])
 
-    def work(first: int, rows: int) -> None:
-        call("outer_product_mean", pair, first, rows, length, *sides, counts, *product)
-
-    on_rows(length, work)
+    share("outer_product_mean", length, pair, *sides, counts, *product)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from chaperonin.kernels.native.calls import call, in_place, on_rows, takes
+from chaperonin.kernels.native.calls import in_place, share, takes
 from chaperonin.kernels.native.library import lacks as lacks
 from chaperonin.kernels.pair_scores.weights import ScoreWeights
 
@@ -29,9 +29,14 @@ def _pair_scores(scores: Tensor, pair: Tensor, norm: Tensor, norm_bias: Tensor, 
     heads, width = project.shape
     weights = (norm.contiguous(), norm_bias.contiguous(), _EPSILON, project.contiguous(), heads)
 
-    def work(first: int, rows: int) -> None:
-        own = pair[first:]
-        sizes = (*own.stride()[:2], rows, pair.shape[1], width)
-        call("pair_scores", own, *sizes, *weights, scores[:, first:], scores.stride(0))
-
-    on_rows(len(pair), work)
+    share(
+        "pair_scores",
+        len(pair),
+        pair,
+        *pair.stride()[:2],
+        pair.shape[1],
+        width,
+        *weights,
+        scores,
+        scores.stride(0),
+    )

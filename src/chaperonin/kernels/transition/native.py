@@ -3,15 +3,15 @@
 import torch
 from torch import Tensor
 
-from chaperonin.kernels.native.calls import call, in_place, on_rows, packed, takes
+from chaperonin.kernels.native.calls import in_place, packed, share, takes
 from chaperonin.kernels.native.library import lacks as lacks
 from chaperonin.kernels.transition.weights import TransitionWeights
 
 NAME = "native"
 NOTE = "compiled for this processor, in blocks of places and in place; CPU, fp32, no gradient"
 _EPSILON = 1e-5
-_LEAST_PLACES = 56
-"""What one block takes."""
+_PLACES = 56
+"""That a core takes at a time: whole tiles, whose hidden numbers stay in its cache."""
 
 
 def supports(x: Tensor, weights: TransitionWeights) -> bool:
@@ -37,7 +37,4 @@ def _transition(
     vectors = (norm.contiguous(), norm_bias.contiguous(), _EPSILON)
     products = (packed(up), up_bias.contiguous(), packed(down), down_bias.contiguous())
 
-    def work(first: int, rows: int) -> None:
-        call("transition", flat[first:], rows, width, hidden, *vectors, *products)
-
-    on_rows(len(flat), work, _LEAST_PLACES)
+    share("transition", len(flat), flat, width, hidden, *vectors, *products, step=_PLACES)

@@ -8,8 +8,7 @@ rows from their left half to their update.
 import torch
 from torch import Tensor
 
-from chaperonin.kernels.cores import on_cores
-from chaperonin.kernels.native.calls import call, in_place, on_rows, packed, padded, panel, takes
+from chaperonin.kernels.native.calls import in_place, packed, padded, panel, share, takes
 from chaperonin.kernels.native.library import lacks as lacks
 from chaperonin.kernels.slices import slices
 from chaperonin.kernels.triangle_multiplication.weights import TriangleWeights
@@ -40,8 +39,11 @@ def plane_floats(length: int, channels: int) -> int:
 
 def core_floats(length: int, width: int, channels: int, cores: int) -> int:
     """Numbers that each core holds in between."""
-    rows = _slices(length, channels, cores)[0].stop
-    return rows * _row_floats(length, channels) + padded(length) * width + panel() * (channels + 2 * width)
+    return (
+        _step(length, channels, cores) * _row_floats(length, channels)
+        + padded(length) * width
+        + panel() * (channels + 2 * width)
+    )
 
 
 def _row_floats(length: int, channels: int) -> int:
@@ -49,9 +51,10 @@ def _row_floats(length: int, channels: int) -> int:
     return channels * (padded(length) + panel())
 
 
-def _slices(length: int, channels: int, cores: int) -> list[slice]:
-    """Half of the budget: the planes that are read beside a slice want their place in the cache too."""
-    return list(slices(length, 2 * 4 * _row_floats(length, channels), "cpu", cores, _LEAST_ROWS))
+def _step(length: int, channels: int, cores: int) -> int:
+    """Rows at a time: half of the budget, as the planes that are read beside them want a place in the cache too."""
+    parts = slices(length, 2 * 4 * _row_floats(length, channels), "cpu", cores, _LEAST_ROWS)
+    return next(parts, slice(0, 1)).stop
 
 
 @in_place(
@@ -70,9 +73,17 @@ def _triangle_multiplication(edges: Tensor, mask: Tensor, *weights: Tensor) -> N
         *(width, channels, planes),
     )
 
-    def work(step: int, x: Tensor, mask: Tensor, first: int, rows: int) -> None:
-        call("triangle", step, x, *x.stride()[:2], first, rows, length, mask, *mask.stride(), *given)
-
-    on_rows(length, lambda first, rows: work(0, edges.transpose(0, 1), mask.T, first, rows))
-    parts = _slices(length, channels, torch.get_num_threads())
-    on_cores(parts, lambda rows: work(1, edges, mask, rows.start, min(rows.stop, length) - rows.start))
+    turned, turned_mask = edges.transpose(0, 1), mask.T
+    share(
+        "triangle",
+        length,
+        0,
+        turned,
+        *turned.stride()[:2],
+        length,
+        turned_mask,
+        *turned_mask.stride(),
+        *given,
+    )
+    step = _step(length, channels, torch.get_num_threads())
+    share("triangle", length, 1, edges, *edges.stride()[:2], length, mask, *mask.stride(), *given, step=step)

@@ -5,20 +5,16 @@
 
 namespace chaperonin {
 
-// Rows that one pass of a transition holds: their hidden numbers stay in a core's cache.
-constexpr long TRANSITION_ROWS = 4 * TILE_ROWS;
-
 struct Transition {
     Norm norm;
     const float *up, *up_bias, *down, *down_bias;  // panels and biases
     long width, hidden;
 };
 
-inline void transition(float *x, long rows, const Transition &own) {
+inline void transition(float *x, const Share &share, const Transition &own) {
     const long inner_row = apart(own.hidden);
-    Buffer normal(TRANSITION_ROWS * own.width), inner(TRANSITION_ROWS * inner_row);
-    for (long start = 0; start < rows; start += TRANSITION_ROWS) {
-        const long count = rows - start < TRANSITION_ROWS ? rows - start : TRANSITION_ROWS;
+    Buffer normal(share.step * own.width), inner(share.step * inner_row);
+    share.each([&](long start, long count) {
         float *here = x + start * own.width;
         for (long r = 0; r < count; ++r)
             normalise(here + r * own.width, own.width, own.norm, normal + r * own.width);
@@ -41,7 +37,7 @@ inline void transition(float *x, long rows, const Transition &own) {
                              for (long c = 0; c < columns; ++c) to[c] += found[i * PANEL + c] + own.down_bias[first + c];
                          }
                      });
-    }
+    });
 }
 
 // [rows, length, width] with any distance between rows and between places.
@@ -77,12 +73,12 @@ inline bool missing_keys(const float *mask, long step, long length, float *missi
     return real;
 }
 
-inline void gated_attention(const Places &x, long rows, long length, const float *mask, long mask_row, long mask_place,
-                            const float *bias, const GatedAttention &own) {
+inline void gated_attention(const Places &x, const Share &share, long length, const float *mask, long mask_row,
+                            long mask_place, const float *bias, const GatedAttention &own) {
     const long width = own.heads * own.head_dim, wide = apart(4 * width);
     Buffer normal(length * width), projected(length * wide), missing(length);
     AttentionRoom room(length, own.head_dim);
-    for (long r = 0; r < rows; ++r) {
+    const auto one_row = [&](long r) {
         for (long p = 0; p < length; ++p) normalise(x, r, p, width, own.norm, normal + p * width);
         times_panels(normal, width, length, own.project, width, 4 * width,
                      [&](long p, long tall, long first, long columns, const float *found) {
@@ -112,7 +108,10 @@ inline void gated_attention(const Places &x, long rows, long length, const float
                              for (long c = 0; c < columns; ++c) to[c] += found[i * PANEL + c] + own.out_bias[first + c];
                          }
                      });
-    }
+    };
+    share.each([&](long first, long count) {
+        for (long r = first; r < first + count; ++r) one_row(r);
+    });
 }
 
 // The normalised places of one row as panels [panel][width][PANEL].
@@ -125,12 +124,12 @@ inline void turned_row(const Places &x, long r, long length, long width, const N
 }
 
 // What pairs add to the scores of each head: to[h][r][p], `to_head` numbers from head to head.
-inline void pair_scores(const Places &x, long rows, long length, long width, const Norm &norm, const float *weight,
-                        long heads, float *to, long to_head) {
+inline void pair_scores(const Places &x, const Share &share, long length, long width, const Norm &norm,
+                        const float *weight, long heads, float *to, long to_head) {
     Buffer normal(PANEL * width), panels(round_up(length, PANEL) * width);
     alignas(64) float found[TILE_ROWS * PANEL];
     const int high = tile_rows(heads);
-    for (long r = 0; r < rows; ++r) {
+    const auto one_row = [&](long r) {
         turned_row(x, r, length, width, norm, normal, panels);
         for (long first = 0; first < length; first += PANEL) {
             const long own = length - first < PANEL ? length - first : PANEL;
@@ -141,7 +140,10 @@ inline void pair_scores(const Places &x, long rows, long length, long width, con
                     std::memcpy(to + (h + i) * to_head + r * length + first, found + i * PANEL, 4 * own);
             }
         }
-    }
+    };
+    share.each([&](long first, long count) {
+        for (long r = first; r < first + count; ++r) one_row(r);
+    });
 }
 
 struct Triangle {
@@ -179,24 +181,39 @@ inline void half_of_row(const float *panels, const float *mask, long mask_place,
 
 // The right half of all projections as panels over the first index: planes[channel][panel of j][k][PANEL j].
 // `x` are the transposed edges: its row k holds the edges (j, k) of all j.
-inline void triangle_planes(const Places &x, long first_row, long rows, long length, const float *mask, long mask_row,
+inline void triangle_planes(const Places &x, const Share &share, long length, const float *mask, long mask_row,
                             long mask_place, const Triangle &own, float *planes) {
     Buffer normal(PANEL * own.width), panels(round_up(length, PANEL) * own.width);
     const long plane = round_up(length, PANEL) * length;
-    for (long k = first_row; k < first_row + rows; ++k) {
-        turned_row(x, k, length, own.width, own.norm, normal, panels);
-        half_of_row(panels, mask + k * mask_row, mask_place, length, own, true,
-                    [&](long channel, long first, const float *found) {
-                        std::memcpy(planes + channel * plane + first * length + k * PANEL, found, 4 * PANEL);
-                    });
-    }
+    share.each([&](long first_row, long rows) {
+        for (long k = first_row; k < first_row + rows; ++k) {
+            turned_row(x, k, length, own.width, own.norm, normal, panels);
+            half_of_row(panels, mask + k * mask_row, mask_place, length, own, true,
+                        [&](long channel, long first, const float *found) {
+                            std::memcpy(planes + channel * plane + first * length + k * PANEL, found, 4 * PANEL);
+                        });
+        }
+    });
 }
+
+// What a core holds while it updates some rows of edges.
+struct TriangleRoom {
+    Buffer normal, panels, left, products, places, update;
+    TriangleRoom(long rows, long length, const Triangle &own)
+        : normal(PANEL * own.width),
+          panels(round_up(length, PANEL) * own.width),
+          left(own.channels * rows * apart(round_up(length, PANEL))),
+          products(own.channels * rows * PANEL),
+          places(PANEL * own.channels),
+          update(PANEL * own.width) {}
+};
 
 // Some rows of edges with their update, which reads the planes and these rows alone.
 inline void triangle_rows(const Places &x, long first_row, long rows, long length, const float *mask, long mask_row,
-                          long mask_place, const Triangle &own, const float *planes) {
+                          long mask_place, const Triangle &own, const float *planes, TriangleRoom &room) {
     const long width = own.width, channels = own.channels, padded = round_up(length, PANEL), row = apart(padded);
-    Buffer normal(PANEL * width), panels(padded * width), left(channels * rows * row);
+    float *normal = room.normal, *panels = room.panels, *left = room.left, *products = room.products,
+          *places = room.places, *update = room.update;
     for (long i = 0; i < rows; ++i) {
         turned_row(x, first_row + i, length, width, own.norm, normal, panels);
         half_of_row(panels, mask + (first_row + i) * mask_row, mask_place, length, own, false,
@@ -204,7 +221,6 @@ inline void triangle_rows(const Places &x, long first_row, long rows, long lengt
                         std::memcpy(left + (channel * rows + i) * row + first, found, 4 * PANEL);
                     });
     }
-    Buffer products(channels * rows * PANEL), places(PANEL * channels), update(PANEL * width);
     for (long first = 0; first < length; first += PANEL) {
         const long count = length - first < PANEL ? length - first : PANEL;
         for (long c = 0; c < channels; ++c) {  // the next channel's plane comes while this one is read
@@ -242,12 +258,12 @@ inline void triangle_rows(const Places &x, long first_row, long rows, long lengt
 constexpr long OUTER_PAIRS = 3 * TILE_ROWS;
 
 // left [length][channels][sequences], right [length][sequences][channels]: sums over sequences, projected, divided.
-inline void outer_product_mean(float *pair, long first_row, long rows, long length, const float *left,
-                               const float *right, const float *counts, const float *out, const float *out_bias,
+inline void outer_product_mean(float *pair, const Share &share, long length, const float *left, const float *right,
+                               const float *counts, const float *out, const float *out_bias,
                                long sequences, long channels, long width) {
     const long squared = channels * channels, row = apart(squared);
     Buffer outer(OUTER_PAIRS * row);
-    for (long i = first_row; i < first_row + rows; ++i)
+    const auto one_row = [&](long i) {
         for (long first = 0; first < length; first += OUTER_PAIRS) {
             const long count = length - first < OUTER_PAIRS ? length - first : OUTER_PAIRS;
             for (long j = 0; j < count; ++j)
@@ -265,6 +281,10 @@ inline void outer_product_mean(float *pair, long first_row, long rows, long leng
                              }
                          });
         }
+    };
+    share.each([&](long first, long count) {
+        for (long i = first; i < first + count; ++i) one_row(i);
+    });
 }
 
 }  // namespace chaperonin

@@ -28,52 +28,60 @@ int chaperonin_pack(const float *weight, long outputs, long inputs, float *panel
     return 0;
 }
 
-// Streams [tokens, all heads, head_dim]; some neighbouring heads of every segment.
-int chaperonin_attention(const float *query, const float *key, const float *value, float *to, long row, long heads,
-                         long head_dim, const int *offsets, long segments, long longest, float scale) {
+// All functions below are called by every core with the same arguments: `rows` in all, `step` at a time, `next` is
+// where the next one begins.
+
+// Streams [tokens, heads, head_dim]; the rows are the heads.
+int chaperonin_attention(long rows, long step, long *next, const float *query, const float *key, const float *value,
+                         float *to, long head_dim, const int *offsets, long segments, long longest, float scale) {
     return attempt([&] {
         AttentionRoom room(longest, head_dim);
-        for (long s = 0; s < segments; ++s)
-            for (long h = 0; h < heads; ++h) {
-                const long start = offsets[s] * row + h * head_dim;
-                const Head head = {query + start, key + start, value + start, row, offsets[s + 1] - offsets[s],
-                                   head_dim, scale, nullptr, nullptr};
-                attend(head, room, [&](long place, const float *found, float factor) {
-                    float *own = to + start + place * row;
+        const long row = rows * head_dim;
+        const auto one_head = [&](long h, long s) {
+            const long start = offsets[s] * row + h * head_dim, length = offsets[s + 1] - offsets[s];
+            const Head head = {query + start, key + start, value + start, row, length, head_dim, scale, nullptr, nullptr};
+            attend(head, room, [&](long place, const float *found, float factor) {
+                float *own = to + start + place * row;
 #pragma omp simd
-                    for (long c = 0; c < head_dim; ++c) own[c] = found[c] * factor;
-                });
-            }
+                for (long c = 0; c < head_dim; ++c) own[c] = found[c] * factor;
+            });
+        };
+        Share{rows, step, next}.each([&](long first, long count) {
+            for (long s = 0; s < segments; ++s)
+                for (long h = first; h < first + count; ++h) one_head(h, s);
+        });
     });
 }
 
-int chaperonin_transition(float *x, long rows, long width, long hidden, const float *norm, const float *norm_bias,
-                          float epsilon, const float *up, const float *up_bias, const float *down,
-                          const float *down_bias) {
+int chaperonin_transition(long rows, long step, long *next, float *x, long width, long hidden, const float *norm,
+                          const float *norm_bias, float epsilon, const float *up, const float *up_bias,
+                          const float *down, const float *down_bias) {
     return attempt([&] {
-        transition(x, rows, {{norm, norm_bias, epsilon}, up, up_bias, down, down_bias, width, hidden});
+        transition(x, {rows, step, next}, {{norm, norm_bias, epsilon}, up, up_bias, down, down_bias, width, hidden});
     });
 }
 
-int chaperonin_gated_attention(float *x, long row, long place, long rows, long length, const float *mask, long mask_row,
-                               long mask_place, const float *bias, const float *norm, const float *norm_bias,
-                               float epsilon, const float *project, const float *gate_bias, const float *out,
-                               const float *out_bias, long heads, long head_dim) {
+int chaperonin_gated_attention(long rows, long step, long *next, float *x, long row, long place, long length,
+                               const float *mask, long mask_row, long mask_place, const float *bias, const float *norm,
+                               const float *norm_bias, float epsilon, const float *project, const float *gate_bias,
+                               const float *out, const float *out_bias, long heads, long head_dim) {
     return attempt([&] {
-        gated_attention({x, row, place}, rows, length, mask, mask_row, mask_place, bias,
+        gated_attention({x, row, place}, {rows, step, next}, length, mask, mask_row, mask_place, bias,
                         {{norm, norm_bias, epsilon}, project, gate_bias, out, out_bias, heads, head_dim});
     });
 }
 
-int chaperonin_pair_scores(float *x, long row, long place, long rows, long length, long width, const float *norm,
-                           const float *norm_bias, float epsilon, const float *weight, long heads, float *to,
-                           long to_head) {
+int chaperonin_pair_scores(long rows, long step, long *next, float *x, long row, long place, long length, long width,
+                           const float *norm, const float *norm_bias, float epsilon, const float *weight, long heads,
+                           float *to, long to_head) {
     return attempt([&] {
-        pair_scores({x, row, place}, rows, length, width, {norm, norm_bias, epsilon}, weight, heads, to, to_head);
+        pair_scores({x, row, place}, {rows, step, next}, length, width, {norm, norm_bias, epsilon}, weight, heads, to,
+                    to_head);
     });
 }
 
-int chaperonin_triangle(int step, float *x, long row, long place, long first_row, long rows, long length,
+// Which half of a triangle multiplication: 0 makes the planes, 1 reads them and updates the edges.
+int chaperonin_triangle(long rows, long step, long *next, int half, float *x, long row, long place, long length,
                         const float *mask, long mask_row, long mask_place, const float *norm, const float *norm_bias,
                         float epsilon, const float *product_norm, const float *product_norm_bias, const float *project,
                         const float *project_bias, const float *gate, const float *gate_bias, const float *out,
@@ -92,19 +100,24 @@ int chaperonin_triangle(int step, float *x, long row, long place, long first_row
                           width,
                           channels};
     const Places edges = {x, row, place};
+    const Share share = {rows, step, next};
     return attempt([&] {
-        if (step == 0)
-            triangle_planes(edges, first_row, rows, length, mask, mask_row, mask_place, own, planes);
-        else
-            triangle_rows(edges, first_row, rows, length, mask, mask_row, mask_place, own, planes);
+        if (half == 0) {
+            triangle_planes(edges, share, length, mask, mask_row, mask_place, own, planes);
+            return;
+        }
+        TriangleRoom room(step, length, own);
+        share.each([&](long first, long count) {
+            triangle_rows(edges, first, count, length, mask, mask_row, mask_place, own, planes, room);
+        });
     });
 }
 
-int chaperonin_outer_product_mean(float *pair, long first_row, long rows, long length, const float *left,
-                                  const float *right, const float *counts, const float *out, const float *out_bias,
-                                  long sequences, long channels, long width) {
+int chaperonin_outer_product_mean(long rows, long step, long *next, float *pair, const float *left, const float *right,
+                                  const float *counts, const float *out, const float *out_bias, long sequences,
+                                  long channels, long width) {
     return attempt([&] {
-        outer_product_mean(pair, first_row, rows, length, left, right, counts, out, out_bias, sequences, channels,
+        outer_product_mean(pair, {rows, step, next}, rows, left, right, counts, out, out_bias, sequences, channels,
                            width);
     });
 }

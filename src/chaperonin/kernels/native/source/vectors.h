@@ -37,6 +37,19 @@ inline long apart(long count) {
     return count % 512 == 0 ? count + 16 : count;
 }
 
+// Rows that several cores share: each takes the next ones, `step` at a time, until none is left.
+struct Share {
+    long rows, step, *next;
+    template <class Work>
+    void each(Work work) const {
+        for (;;) {
+            const long first = __atomic_fetch_add(next, step, __ATOMIC_RELAXED);
+            if (first >= rows) return;
+            work(first, rows - first < step ? rows - first : step);
+        }
+    }
+};
+
 // Ask for memory that will be read soon.
 inline void fetch(const float *from, long count) {
     for (long i = 0; i < count; i += 16) __builtin_prefetch(from + i, 0, 2);
