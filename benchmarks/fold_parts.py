@@ -15,7 +15,8 @@ def outer_product(options: argparse.Namespace) -> list[Row]:
     """Single-sequence mode: projected first, against the plain formula."""
     length = 32 if options.quick else 256
     sides = [
-        Side(_outer_product, {"length": length, "body": body}) for body in ("few_sequences", "reference")
+        Side(_outer_product, {"length": length, "kernels": kernels})
+        for kernels in ({}, {"outer_product_mean": "reference"})
     ]
     samples = interleave(sides, 1 if options.quick else 7, options.threads, apart=not options.quick)
     ours, theirs = samples.medians()
@@ -82,7 +83,7 @@ def _temporaries(
     )
 
 
-def _outer_product(length: int, body: str) -> Callable[[], Any]:
+def _outer_product(length: int, kernels: dict[str, str]) -> Callable[[], Any]:
     import torch
 
     from chaperonin.kernels import registry
@@ -94,7 +95,7 @@ def _outer_product(length: int, body: str) -> Callable[[], Any]:
     pair, mask = torch.zeros(length, length, 128), torch.ones(1, length)
 
     def run() -> Any:
-        with torch.inference_mode(), registry.use(outer_product_mean=body):
+        with torch.inference_mode(), registry.use(**kernels):
             return outer_product_mean(pair.zero_(), left, right, mask, out, bias).numpy()
 
     return run

@@ -16,8 +16,8 @@ from chaperonin.kernels.registry import Operation
 from chaperonin.kernels.slices import most_bytes
 from chaperonin.shapes import Float
 
-operation = Operation("outer_product_mean", order=("few_sequences", "native", "sliced", "reference"))
-for _module in (few_sequences, native, sliced, reference):
+operation = Operation("outer_product_mean", order=("native", "few_sequences", "sliced", "reference"))
+for _module in (native, few_sequences, sliced, reference):
     operation.register(_module)
 
 
@@ -36,9 +36,9 @@ def outer_product_mean(
 def held_bytes(sequences: int, length: int, channels: int, width: int, device: str) -> int:
     """What a mean without gradient holds in between, in fp32, besides both sides, with slices as they are now."""
     side = 4 * sequences * length * channels
-    if few_sequences.are_few(sequences, channels, width):
-        return side * width + most_bytes(length, 2 * length * width, device)
     if device == "cpu" and not native.lacks():
         return 2 * side + 4 * length**2
+    if few_sequences.are_few(sequences, channels, width):
+        return side * width + most_bytes(length, 2 * length * width, device)
     slices = most_bytes(length, length * (2 * channels**2 + width), device, sliced.LEAST_ROWS)
     return side + slices

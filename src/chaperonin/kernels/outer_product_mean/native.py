@@ -5,10 +5,14 @@ from torch import Tensor
 
 from chaperonin.kernels.native.calls import in_place, packed, share, takes
 from chaperonin.kernels.native.library import lacks as lacks
+from chaperonin.kernels.outer_product_mean.few_sequences import are_few
 from chaperonin.kernels.outer_product_mean.reference import EPSILON
 
 NAME = "native"
-NOTE = "compiled for this processor, some pairs at a time and in place; CPU, fp32, no gradient"
+NOTE = "compiled for this processor, some pairs at a time, few sequences projected first; CPU, fp32, no gradient"
+
+_FEW_COLUMNS = 8
+"""Columns of pairs that a core takes at a time where sequences are few: each is projected on its own."""
 
 
 def supports(pair: Tensor, left: Tensor, right: Tensor, mask: Tensor, out: Tensor, out_bias: Tensor) -> bool:
@@ -32,7 +36,13 @@ def _outer_product_mean(
 ) -> None:
     sequences, length, channels = left.shape
     counts = EPSILON + mask.T @ mask
-    sides = (left.permute(1, 2, 0).contiguous(), right.transpose(0, 1).contiguous())
-    product = (packed(out), out_bias.contiguous(), sequences, channels, pair.shape[-1])
-
-    share("outer_product_mean", length, pair, *sides, counts, *product)
+    sizes = (out_bias.contiguous(), sequences, channels, len(out))
+    right = right.transpose(0, 1).contiguous()
+    if are_few(sequences, channels, len(out)):
+        left = left.transpose(0, 1).contiguous()
+        weight = out.unflatten(1, (channels, channels)).permute(2, 1, 0).contiguous()  # d, c, width
+        step = min(_FEW_COLUMNS, length)
+        share("outer_product_mean_of_few", length, pair, left, right, counts, weight, *sizes, step=step)
+    else:
+        left = left.permute(1, 2, 0).contiguous()
+        share("outer_product_mean", length, pair, left, right, counts, packed(out), *sizes)

@@ -287,4 +287,45 @@ inline void outer_product_mean(float *pair, const Share &share, long length, con
     });
 }
 
+// The same for few sequences: one side is projected first, weight [d][c][width], and the sums over sequences and
+// channels are the product. left [length][sequences][channels], right as above; the rows that cores share are the j.
+inline void outer_product_mean_of_few(float *pair, const Share &share, long length, const float *left,
+                                      const float *right, const float *counts, const float *weight,
+                                      const float *out_bias, long sequences, long channels, long width) {
+    const long depth = sequences * channels, padded = round_up(width, PANEL);
+    Buffer projected(share.step * depth * padded), found(TILE_ROWS * PANEL);
+    const auto project = [&](long first, long count) {
+        for (long s = 0; s < sequences; ++s)
+            for (long c = 0; c < channels; ++c)
+                for (long f = 0; f < width; f += PANEL) {
+                    const long columns = width - f < PANEL ? width - f : PANEL;
+                    float *to = projected + f * depth + (s * channels + c) * PANEL;
+                    times_columns(right + (first * sequences + s) * channels, depth, count, weight + c * width + f,
+                                  channels * width, columns, channels, to, depth * padded);
+                }
+    };
+    const auto add = [&](long i, long tall, long j, long f, const float *panel) {
+        const long columns = width - f < PANEL ? width - f : PANEL;
+        times_panel(left + i * depth, depth, tall, panel, depth, found, PANEL);
+        for (long t = 0; t < tall; ++t) {
+            const float share_of = 1.0f / counts[(i + t) * length + j], *own = found + t * PANEL;
+            float *to = pair + ((i + t) * length + j) * width + f;
+#pragma omp simd
+            for (long c = 0; c < columns; ++c) to[c] += (own[c] + out_bias[f + c]) * share_of;
+        }
+    };
+    const int high = tile_rows(length);
+    share.each([&](long first, long count) {
+        project(first, count);
+        for (long i = 0; i < length; i += high) {
+            const long tall = length - i < high ? length - i : high;
+            for (long t = 0; t < high; ++t)  // a tile of pairs comes from as many places in memory
+                fetch(pair + ((i + high + t) * length + first) * width, count * width);
+            for (long j = 0; j < count; ++j)
+                for (long f = 0; f < width; f += PANEL)
+                    add(i, tall, first + j, f, projected + (j * padded + f) * depth);
+        }
+    });
+}
+
 }  // namespace chaperonin

@@ -122,4 +122,13 @@ int chaperonin_outer_product_mean(long rows, long step, long *next, float *pair,
     });
 }
 
+int chaperonin_outer_product_mean_of_few(long rows, long step, long *next, float *pair, const float *left,
+                                         const float *right, const float *counts, const float *weight,
+                                         const float *out_bias, long sequences, long channels, long width) {
+    return attempt([&] {
+        outer_product_mean_of_few(pair, {rows, step, next}, rows, left, right, counts, weight, out_bias, sequences,
+                                  channels, width);
+    });
+}
+
 }  // extern "C"
