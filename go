@@ -89,7 +89,8 @@ check() {
     "$venv/bin/lint-imports" --no-cache
 }
 
-# Hundreds of processes start: where Python is told to leave no bytecode beside the sources, it is left in .venv.
+# Without bytecode importing PyTorch takes twice as long: where Python may leave none beside the sources, it is left in
+# .venv.
 keep_bytecode() {
     [ -n "${PYTHONDONTWRITEBYTECODE:-}" ] || return 0
     unset PYTHONDONTWRITEBYTECODE
@@ -107,7 +108,6 @@ tests() {
         shift
         case $option in --slow | --gpu) ;; *) set -- "$@" "$option" ;; esac
     done
-    keep_bytecode
     # What pytest is told besides may be --pdb, or a test by name: one process then, as whoever types it expects.
     if [ $# -gt 0 ] || [ "$workers" -lt 2 ]; then
         "$python" -m pytest -m "$marks" "$@"
@@ -121,6 +121,7 @@ tests() {
     return "$failed"
 }
 
+keep_bytecode
 command=${1:-help}
 [ $# -gt 0 ] && shift
 case $command in

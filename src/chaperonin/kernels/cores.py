@@ -24,7 +24,7 @@ def on_cores(parts: Sequence[Part], work: Callable[[Part], Found]) -> list[Found
         with torch.inference_mode(inference), torch.set_grad_enabled(gradient):
             return work(part)
 
-    futures: list[Future[Found]] = [_threads(torch.get_num_threads()).submit(run, part) for part in parts]
+    futures: list[Future[Found]] = [threads(torch.get_num_threads()).submit(run, part) for part in parts]
     if any(future.exception() is not None for future in wait(futures, return_when="FIRST_EXCEPTION").done):
         for future in futures:
             future.cancel()
@@ -37,5 +37,5 @@ def core_threads(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, "core", torch.set_num_threads, (1,))
 
 
-_threads = cache(core_threads)
+threads = cache(core_threads)
 """The same ones every time."""

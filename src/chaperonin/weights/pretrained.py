@@ -50,7 +50,7 @@ def load_folder(
     config = layout.read_config(read_config(folder), str(folder))
     named: dict[str, Tensor] = {}
     for name, tensor in tensors(weight_files(folder)):
-        found = layout.tables["huggingface"].find(name)
+        found = None if change is None else layout.tables["huggingface"].find(name)
         named[name] = tensor if change is None or found is None else change(found[0], tensor)
         del tensor
     return assemble(layout, config, named, "huggingface", str(folder)).to(device).eval()

@@ -61,19 +61,23 @@ class Table:
     """Beginnings of our names that a checkpoint may lack."""
     prefixes: tuple[str, ...] = ()
     """Beginnings that some files have and others lack: they do not count in reading."""
-    _patterns: list[tuple[re.Pattern[str], str, Rule]] = field(init=False, repr=False, compare=False)
+    _patterns: dict[str, list[tuple[re.Pattern[str], str, Rule]]] = field(
+        init=False, repr=False, compare=False
+    )
+    """By what a name is without its numbers: a checkpoint has thousands of names."""
 
     def __post_init__(self) -> None:
-        patterns = []
+        patterns: dict[str, list[tuple[re.Pattern[str], str, Rule]]] = {}
         for rule in self.rules:
-            names = [rule.theirs, *getattr(rule, "also", ())]
-            patterns += [(_pattern(self._bare(name)), getattr(rule, "ours", ""), rule) for name in names]
+            for name in map(self._bare, (rule.theirs, *getattr(rule, "also", ()))):
+                own = (_pattern(name), getattr(rule, "ours", ""), rule)
+                patterns.setdefault(_without_numbers(name), []).append(own)
         object.__setattr__(self, "_patterns", patterns)
 
     def find(self, name: str) -> tuple[str, Rule] | None:
         """Our name (empty for a dropped one) and the rule for a name of theirs."""
         bare = self._bare(name)
-        for pattern, ours, rule in self._patterns:
+        for pattern, ours, rule in self._patterns.get(_without_numbers(bare), ()):
             match = pattern.fullmatch(bare)
             if match:
                 numbers = match.groups()
@@ -133,6 +137,10 @@ class Table:
             else:
                 theirs[rule.theirs.format(*numbers)] = tensor
         return theirs
+
+
+def _without_numbers(name: str) -> str:
+    return re.sub(r"\d+|\{\}", "#", name)
 
 
 def _pattern(name: str) -> re.Pattern[str]:

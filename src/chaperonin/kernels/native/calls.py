@@ -2,11 +2,12 @@
 
 import ctypes
 from collections.abc import Callable
+from concurrent.futures import wait
 
 import torch
 from torch import Tensor
 
-from chaperonin.kernels.cores import on_cores
+from chaperonin.kernels.cores import threads
 from chaperonin.kernels.native.library import lacks, library
 
 _LIBRARY = torch.library.Library("chaperonin", "FRAGMENT")
@@ -52,9 +53,16 @@ def share(name: str, rows: int, *arguments: Argument, step: int = 0) -> None:
     """Run a function of the library on all cores: each takes the next rows when it is free, `step` at a time."""
     cores = torch.get_num_threads()
     step = step or max(1, rows // (_TURNS * cores) if cores > 1 else rows)
-    place = torch.zeros(1, dtype=torch.int64)
-    calls = min(cores, -(-rows // step))
-    on_cores([name] * calls, lambda own: call(own, rows, step, place, *arguments))
+    given = (rows, step, torch.zeros(1, dtype=torch.int64), *arguments)
+    others = min(cores, -(-rows // step)) - 1
+    # This thread takes rows too: it would only wait, and waking another one takes longer than a small product.
+    futures = [threads(cores).submit(call, name, *given) for _ in range(others)]
+    try:
+        call(name, *given)
+    finally:
+        wait(futures)
+    for future in futures:
+        future.result()
 
 
 def in_place(schema: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
