@@ -3,7 +3,7 @@
 Random weights and features; fp32. Speeds are medians of calls in turn, A-B-A-B, each side in a process of its own.
 Prints the table, writes JSON with every sample. The other sides live in environments of their own:
 
-    ./go bench fold --jax PYTHON          an interpreter with alphafold-colabfold==2.3.27, jax and dm-haiku
+    ./go bench fold --jax PYTHON          has alphafold-colabfold==2.3.27, colabfold-kernels, jax, dm-haiku
     ./go bench fold --openfold CHECKOUT   of github.com/aqlaboratory/openfold; --openfold-python has what it imports
     ./go bench fold --rows memory         some rows again
     ./go bench fold --quick               tiny shapes, to test the benchmark itself

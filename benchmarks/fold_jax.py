@@ -1,8 +1,8 @@
 """The other side of ./go bench fold: one iteration of alphafold-colabfold on JAX, timed in its own process.
 
-Runs in an environment of its own (alphafold-colabfold==2.3.27, jax, dm-haiku), which ./go bench fold is given by --jax;
-imports nothing of ours. Reads a line for every iteration from stdin, answers with its seconds; compiles before the
-first answer.
+Runs in an environment of its own (alphafold-colabfold==2.3.27, colabfold-kernels, jax, dm-haiku), which ./go bench fold
+is given by --jax; imports nothing of ours. Reads a line for every iteration from stdin, answers with its seconds;
+compiles before the first answer.
 
     PYTHON benchmarks/fold_jax.py LENGTH SEQUENCES EXTRA_SEQUENCES BLOCKS
 """

@@ -1,6 +1,7 @@
 """Run the published AlphaFold 2 on made-up parameters and keep what it says, for the tests of ours.
 
-Needs Python 3.11 and, in an environment of their own: alphafold-colabfold==2.3.27 jax==0.10.2 dm-haiku==0.0.17
+Needs Python 3.11 and, in an environment of their own: alphafold-colabfold==2.3.27 colabfold-kernels==0.9.0
+jax==0.10.2 dm-haiku==0.0.17
 
     python -m tests.models.alphafold_reference.make modules tests/models/alphafold_reference/modules.npz
     python -m tests.models.alphafold_reference.make presets tests/models/alphafold_reference/presets.npz

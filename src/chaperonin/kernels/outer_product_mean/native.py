@@ -9,7 +9,9 @@ from chaperonin.kernels.outer_product_mean.few_sequences import are_few
 from chaperonin.kernels.outer_product_mean.reference import EPSILON
 
 NAME = "native"
-NOTE = "compiled for this processor, some pairs at a time, few sequences projected first; CPU, fp32, no gradient"
+NOTE = (
+    "compiled for this processor, some pairs at a time, few sequences projected first; CPU, fp32, no gradient"
+)
 
 _FEW_COLUMNS = 8
 """Columns of pairs that a core takes at a time where sequences are few: each is projected on its own."""

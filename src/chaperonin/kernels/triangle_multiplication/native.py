@@ -73,17 +73,8 @@ def _triangle_multiplication(edges: Tensor, mask: Tensor, *weights: Tensor) -> N
         *(width, channels, planes),
     )
 
-    turned, turned_mask = edges.transpose(0, 1), mask.T
-    share(
-        "triangle",
-        length,
-        0,
-        turned,
-        *turned.stride()[:2],
-        length,
-        turned_mask,
-        *turned_mask.stride(),
-        *given,
-    )
-    step = _step(length, channels, torch.get_num_threads())
-    share("triangle", length, 1, edges, *edges.stride()[:2], length, mask, *mask.stride(), *given, step=step)
+    def run(half: int, x: Tensor, mask: Tensor, step: int = 0) -> None:
+        share("triangle", length, half, x, *x.stride()[:2], length, mask, *mask.stride(), *given, step=step)
+
+    run(0, edges.transpose(0, 1), mask.T)
+    run(1, edges, mask, _step(length, channels, torch.get_num_threads()))
