@@ -16,7 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import fold_parts, fold_peers, fold_plan
+from benchmarks.fold_features import features
 from benchmarks.fold_sides import (
+    PYTORCH_KERNELS,
     Shape,
     floating_operations,
     jax_iteration,
@@ -50,15 +52,16 @@ def main(arguments: list[str]) -> int:
 
 
 def iteration(options: argparse.Namespace) -> list[Row]:
-    """One iteration against JAX, and against the rate of a large matrix product measured in the same turns."""
+    """One iteration against JAX, the rate of a large matrix product, and PyTorch's own kernels, in the same turns."""
     rows = []
     for shape in shapes(options):
-        sides = [Side(one_iteration, {"shape": shape}), Side(matrix_rate)]
+        pytorch = Side(one_iteration, {"shape": shape, "kernels": PYTORCH_KERNELS})
+        sides = [Side(one_iteration, {"shape": shape}), Side(matrix_rate), pytorch]
         if options.jax is not None:
             sides.append(Side(jax_iteration, {"python": options.jax, "shape": shape}))
         repeats = 1 if options.quick else options.repeats
         samples = interleave(sides, repeats, options.threads, apart=not options.quick)
-        seconds, product = samples.medians()[:2]
+        seconds, product, uncompiled = samples.medians()[:3]
         rows.append(_against(shape, samples))
         rate, best = floating_operations(shape) / seconds, samples.results[1] / product
         rows.append(
@@ -72,15 +75,17 @@ def iteration(options: argparse.Namespace) -> list[Row]:
                 notes="operations counted from shapes: products alone",
             )
         )
+        times = (f"{seconds:,.2f} s", f"{uncompiled:,.2f} s")
+        rows.append(Row(f"the same, against PyTorch's own kernels, {shape}", *times, uncompiled / seconds))
     return rows
 
 
 def _against(shape: Shape, samples: Samples) -> Row:
     measure = f"one iteration against JAX, {shape}"
-    if len(samples.seconds) < 3:
+    if len(samples.seconds) < 4:
         return not_run(measure, "not measured: give --jax an interpreter that has alphafold-colabfold")
-    ours, _, theirs = samples.medians()
-    seconds = {"ours": samples.seconds[0], "theirs": samples.seconds[2]}
+    ours, *_, theirs = samples.medians()
+    seconds = {"ours": samples.seconds[0], "theirs": samples.seconds[-1]}
     times = (f"{ours:,.2f} s", f"{theirs:,.2f} s")
     return Row(measure, *times, theirs / ours, *(1.5, 2.0), notes="compile time excluded", samples=seconds)
 
@@ -90,6 +95,7 @@ ROWS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "openfold": fold_peers.time_beside_openfold,
     "openfold-memory": fold_peers.memory_beside_openfold,
     "start": start,
+    "features": features,
     "outer-product": fold_parts.outer_product,
     "memory": fold_parts.memory,
     "plan": fold_plan.plan,

@@ -33,6 +33,14 @@ class Shape:
 SHAPES = (Shape(96, 64, 128, 48), Shape(256, 128, 1024, 8))
 """The large one with 8 of 48 blocks: with all of them a round of both sides takes more than five minutes."""
 QUICK = (Shape(16, 8, 8, 1),)
+PYTORCH_KERNELS = {
+    "gated_attention": "fused",
+    "transition": "sliced",
+    "pair_scores": "sliced",
+    "triangle_multiplication": "planes",
+    "outer_product_mean": "sliced",
+}
+"""What runs where there is no compiler."""
 
 
 def shapes(options: argparse.Namespace) -> list[Shape]:
@@ -40,7 +48,7 @@ def shapes(options: argparse.Namespace) -> list[Shape]:
     return list(QUICK) if options.quick else [own for own in SHAPES if own.length in options.lengths]
 
 
-def one_iteration(shape: Shape) -> Callable[[], Any]:
+def one_iteration(shape: Shape, kernels: dict[str, str] | None = None) -> Callable[[], Any]:
     """model_3_ptm (no templates) on random features, with the heap as `chaperonin fold` has it."""
     from chaperonin.kernels.host_memory import before_pytorch, keep_heap
 
@@ -48,6 +56,7 @@ def one_iteration(shape: Shape) -> Callable[[], Any]:
     keep_heap()
     import torch
 
+    from chaperonin.kernels import registry
     from chaperonin.models.alphafold.config import PRESETS
     from chaperonin.models.alphafold.features import Features
     from chaperonin.models.alphafold.model import AlphaFold
@@ -73,7 +82,7 @@ def one_iteration(shape: Shape) -> Callable[[], Any]:
     )
 
     def run() -> None:
-        with torch.inference_mode():
+        with torch.inference_mode(), registry.use(**kernels or {}):
             model(features)
 
     return run

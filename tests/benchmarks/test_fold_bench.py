@@ -8,15 +8,16 @@ import pytest
 import torch
 from benchmarks.fold import main
 from benchmarks.fold_elsewhere import Elsewhere
+from benchmarks.fold_features import made_up, our_features
 from benchmarks.fold_openfold import SETTINGS
 from benchmarks.fold_peers import SETTINGS as NAMES
 from benchmarks.fold_peers import weight_bytes
-from benchmarks.fold_sides import Shape, floating_operations, one_iteration
+from benchmarks.fold_sides import PYTORCH_KERNELS, Shape, floating_operations, one_iteration
 from benchmarks.fold_start import make_inputs, our_command, until_structure
-from tests.models.test_alphafold import PYTORCH
 from torch.utils.flop_counter import FlopCounterMode
 
 from chaperonin.kernels import registry
+from chaperonin.protein.alignment import read_a3m
 
 STAND_IN = {
     "__init__.py": "",
@@ -49,10 +50,11 @@ class AlphaFold(torch.nn.Linear):
 def test_a_quick_run_measures_every_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--quick", "--threads", "1", "--out", str(tmp_path / "bench.json")]) == 0
     rows = json.loads((tmp_path / "bench.json").read_text())["rows"]
-    # JAX and OpenFold are not here: each has a row about time and one about the start or memory.
-    assert [row["verdict"] for row in rows].count("not run") == 4
+    # JAX and OpenFold are not here: each has a row about time, and rows about features, the start or memory.
+    assert [row["verdict"] for row in rows].count("not run") == 5
     printed = capsys.readouterr().out
-    assert printed.count("not measured: give --jax") == printed.count("not measured: give --openfold") == 2
+    assert printed.count("not measured: give --jax") == 3
+    assert printed.count("not measured: give --openfold") == 2
 
 
 def test_rows_beside_openfold_come_from_its_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,6 +107,15 @@ def test_operations_counted_from_shapes_are_those_of_the_products() -> None:
     run = one_iteration(shape)
     torch.set_num_threads(1)
     # PyTorch counts its own products.
-    with registry.use(**PYTORCH), FlopCounterMode(display=False) as counter:
+    with registry.use(**PYTORCH_KERNELS), FlopCounterMode(display=False) as counter:
         run()
     assert 1.0 <= counter.get_total_flops() / floating_operations(shape) < 1.12
+
+
+def test_features_are_made_of_a_file_that_both_sides_read(tmp_path: Path) -> None:
+    a3m = tmp_path / "made_up.a3m"
+    a3m.write_text(made_up(30, 20))
+    alignment = read_a3m(a3m.read_text())
+    assert alignment.residues.shape == (30, 20)
+    assert 0.3 < (alignment.residues[1:] == alignment.residues[0]).mean() < 0.5
+    our_features(a3m)()

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from benchmarks.fold_sides import PYTORCH_KERNELS
 from tests.models.alphafold_reference import made_up
 from torch import Tensor
 
@@ -30,14 +31,6 @@ KEPT = 4
 """First rows of a result that the script keeps."""
 MODULE_TOLERANCE = 1e-5
 """Relative root mean square; single precision on both sides, sums in another order."""
-PYTORCH = {
-    "gated_attention": "fused",
-    "transition": "sliced",
-    "pair_scores": "sliced",
-    "triangle_multiplication": "planes",
-    "outer_product_mean": "sliced",
-}
-"""What runs where there is no compiler."""
 TOLERANCE = {4: 1e-4, 48: 1e-3}
 """Of whole models, by the number of blocks: random weights make activations and their rounding grow."""
 
@@ -139,7 +132,7 @@ def relative_rms(result: Tensor, expected: np.ndarray) -> float:
     return float((result.double() - right).norm() / right.norm())
 
 
-@pytest.mark.parametrize("kernels", [{}, PYTORCH], ids=["fastest", "PyTorch's"])
+@pytest.mark.parametrize("kernels", [{}, PYTORCH_KERNELS], ids=["fastest", "PyTorch's"])
 def test_every_module_equals_the_published_one(kernels: dict[str, str]) -> None:
     expected = golden("modules")
     with torch.inference_mode(), registry.use(**kernels):
@@ -156,7 +149,7 @@ def test_a_preset_of_four_blocks_equals_the_published_one(preset: str) -> None:
 
 
 def test_four_blocks_without_compiled_kernels_equal_the_published_ones() -> None:
-    with registry.use(**PYTORCH):
+    with registry.use(**PYTORCH_KERNELS):
         compare("model_1_ptm", 4)
 
 
