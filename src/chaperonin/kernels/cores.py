@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
+from threading import local
 from typing import TypeVar
 
 import torch
@@ -16,7 +17,7 @@ def on_cores(parts: Sequence[Part], work: Callable[[Part], Found]) -> list[Found
 
     An error of one comes out when the others have let go of their memory; what has not begun by then never does.
     """
-    if len(parts) == 1 or torch.get_num_threads() == 1:
+    if len(parts) == 1 or core_count() == 1:
         return [work(part) for part in parts]
     inference, gradient = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
 
@@ -32,10 +33,22 @@ def on_cores(parts: Sequence[Part], work: Callable[[Part], Found]) -> list[Found
     return [future.result() for future in futures if not future.cancelled()]
 
 
+def core_count() -> int:
+    """Cores that the calling thread may use: 1 for a thread that is one of several cores itself."""
+    return 1 if getattr(_thread, "is_core", False) else torch.get_num_threads()
+
+
 def core_threads(count: int) -> ThreadPoolExecutor:
     """Threads whose products take one thread: such a thread has no OpenMP threads of its own."""
-    return ThreadPoolExecutor(count, "core", torch.set_num_threads, (1,))
+    return ThreadPoolExecutor(count, "core", _begin)
 
 
+def _begin() -> None:
+    _thread.is_core = True
+    torch.set_num_threads(1)
+    torch.get_num_threads()  # in a new thread PyTorch takes the number that was set last, anywhere, at its first use
+
+
+_thread = local()
 threads = cache(core_threads)
 """The same ones every time."""

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from chaperonin.kernels.cores import on_cores
+from chaperonin.kernels.cores import core_count, on_cores
 
 _DEFAULT = {"cpu": 4 << 20, "cuda": 512 << 20}
 """About what a core's cache holds: larger slices are slower, and much smaller ones too. A GPU wants large products."""
@@ -69,7 +69,7 @@ def each_slice(x: Tensor, row_floats: int, work: Callable[[slice], None], least:
 
     `row_floats`: numbers that a row needs in between; `least`: rows below which products are slow.
     """
-    cores = torch.get_num_threads() if x.device.type == "cpu" and not torch.is_grad_enabled() else 1
+    cores = core_count() if x.device.type == "cpu" and not torch.is_grad_enabled() else 1
     parts = list(slices(len(x), row_floats * x.element_size(), x.device.type, cores, least))
     if cores == 1 or len(parts) == 1:
         for rows in parts:

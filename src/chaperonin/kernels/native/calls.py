@@ -7,7 +7,7 @@ from concurrent.futures import wait
 import torch
 from torch import Tensor
 
-from chaperonin.kernels.cores import threads
+from chaperonin.kernels.cores import core_count, threads
 from chaperonin.kernels.native.library import lacks, library
 
 _LIBRARY = torch.library.Library("chaperonin", "FRAGMENT")
@@ -51,7 +51,7 @@ def packed(weight: Tensor) -> Tensor:
 
 def share(name: str, rows: int, *arguments: Argument, step: int = 0) -> None:
     """Run a function of the library on all cores: each takes the next rows when it is free, `step` at a time."""
-    cores = torch.get_num_threads()
+    cores = core_count()
     step = step or max(1, rows // (_TURNS * cores) if cores > 1 else rows)
     given = (rows, step, torch.zeros(1, dtype=torch.int64), *arguments)
     others = min(cores, -(-rows // step)) - 1

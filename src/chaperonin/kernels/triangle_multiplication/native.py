@@ -8,6 +8,7 @@ rows from their left half to their update.
 import torch
 from torch import Tensor
 
+from chaperonin.kernels.cores import core_count
 from chaperonin.kernels.native.calls import in_place, packed, padded, panel, share, takes
 from chaperonin.kernels.native.library import lacks as lacks
 from chaperonin.kernels.slices import slices
@@ -77,4 +78,4 @@ def _triangle_multiplication(edges: Tensor, mask: Tensor, *weights: Tensor) -> N
         share("triangle", length, half, x, *x.stride()[:2], length, mask, *mask.stride(), *given, step=step)
 
     run(0, edges.transpose(0, 1), mask.T)
-    run(1, edges, mask, _step(length, channels, torch.get_num_threads()))
+    run(1, edges, mask, _step(length, channels, core_count()))
