@@ -2,11 +2,12 @@
 
 import platform
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
-from tests.contracts.test_kernels import CASES, relative_difference
+from tests.contracts.test_kernels import CASES, leaves, relative_difference
 
 from chaperonin.errors import UnavailableError
 from chaperonin.kernels.hardware import processor_flags
@@ -120,6 +121,52 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: py
 def test_memory_that_is_not_there_is_an_error() -> None:
     if missing := library.lacks():
         pytest.skip(missing)
-    x = torch.zeros(1, 16)
+    x, place = torch.zeros(1, 16), torch.zeros(1, dtype=torch.int64)
     with pytest.raises(MemoryError, match="transition"):
-        calls.call("transition", x, 1, 16, 1 << 45, x, x, 1e-5, x, x, x, x)
+        calls.call("transition", 1, 1, place, x, 16, 1 << 45, x, x, 1e-5, x, x, x, x)
+
+
+@pytest.mark.parametrize("operation", COMPILED, ids=lambda operation: operation.name)
+def test_what_is_not_a_number_stays_none(operation: Operation) -> None:
+    """In the input and in every weight: a damaged checkpoint gives no finite result."""
+    body, reference = operation.bodies["native"], operation.bodies["reference"]
+    count = len(leaves(next(CASES[operation.name](body, CPU, torch.float32))[0]))
+    for number in range(count):
+        ours, theirs = next(CASES[operation.name](body, CPU, torch.float32))
+        for arguments in (ours, theirs):
+            leaves(arguments)[number].flatten()[:1] = torch.nan
+        with torch.inference_mode():
+            if body.supports(*ours):
+                assert torch.equal(body.run(*ours).isnan(), reference.run(*theirs).isnan())
+
+
+def test_other_shapes_are_refused() -> None:
+    """They would be read past their end."""
+    body = OPERATIONS["gated_attention"].bodies["native"]
+    x, _, bias, weights = next(CASES["gated_attention"](body, CPU, torch.float32))[0]
+    with torch.inference_mode(), pytest.raises(ValueError, match="mask is"):
+        body.run(x, torch.ones(1, 1 + x.shape[1]), bias, weights)
+
+
+@pytest.mark.usefixtures("forgotten")
+def test_without_a_home_the_reason_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(library.Path, "home", nobody)
+    assert "set XDG_CACHE_HOME" in library.lacks()
+
+
+def test_processes_that_compile_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        made = [pool.submit(library.compile_sources, tmp_path, ()) for _ in range(3)]
+    assert len({one.result() for one in made}) == 1
+    assert library.load(made[0].result()).chaperonin_lanes() >= 4
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_compiler_may_have_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "env g++ -pipe")
+    command = library.find_compiler()
+    assert Path(command[0]).name == "env" and command[1:] == ["g++", "-pipe"]

@@ -72,7 +72,7 @@ def train(inputs: Path, folder: Path, source: str, *overrides: str) -> tuple[dic
     "means",
     [
         ("means.method=full",),
-        ("means.method=lora",),
+        pytest.param(("means.method=lora",), marks=pytest.mark.slow),
         ("means.method=lora", "means.recompute=true", "training.accumulate=4", "training.precision=auto"),
         pytest.param(
             ("means.method=full", "means.recompute=true", "training.accumulate=2"), marks=pytest.mark.slow

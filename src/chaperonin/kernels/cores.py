@@ -1,5 +1,6 @@
 """Threads that compute alone: each core of the processor runs work of its own, and meets the others at the end only."""
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
@@ -51,4 +52,5 @@ def _begin() -> None:
 
 _thread = local()
 threads = cache(core_threads)
-"""The same ones every time."""
+"""The same ones every time, but for a process that was forked: it has none of them."""
+os.register_at_fork(after_in_child=threads.cache_clear)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from chaperonin.kernels.native.calls import in_place, share, takes
+from chaperonin.kernels.native.calls import in_place, require_shape, share, takes
 from chaperonin.kernels.native.library import lacks as lacks
 from chaperonin.kernels.segments import Segments
 
@@ -44,6 +44,8 @@ def _attention(
     least: int,
 ) -> None:
     heads, head_dim = query.shape[1:]
+    for name, own in (("key", key), ("value", value)):
+        require_shape(name, own, *query.shape)
     streams = [own.contiguous() for own in (query, key, value)] + [attended]
 
     stream = offsets, len(offsets) - 1, longest, scale

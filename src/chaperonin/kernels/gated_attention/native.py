@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from chaperonin.kernels.gated_attention.weights import AttentionWeights
-from chaperonin.kernels.native.calls import in_place, packed, padded, share, takes
+from chaperonin.kernels.native.calls import in_place, packed, padded, require_shape, share, takes
 from chaperonin.kernels.native.library import lacks as lacks
 
 NAME = "native"
@@ -44,6 +44,10 @@ def _gated_attention(
     out_bias: Tensor,
 ) -> None:
     heads, head_dim = gate_bias.shape
+    require_shape("x", x, *x.shape[:2], heads * head_dim)
+    require_shape("mask", mask, *x.shape[:2])
+    if pair_bias is not None:
+        require_shape("pair_bias", pair_bias, heads, x.shape[1], x.shape[1])
     pair_bias = None if pair_bias is None else pair_bias.contiguous()
     vectors = (norm.contiguous(), norm_bias.contiguous(), _EPSILON)
     products = (packed(project), gate_bias.contiguous(), packed(out), out_bias.contiguous())

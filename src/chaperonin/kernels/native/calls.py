@@ -22,7 +22,19 @@ def takes(*tensors: Tensor | None) -> bool:
     if torch.is_grad_enabled():
         return False
     given = (tensor for tensor in tensors if tensor is not None)
-    return all(own.device.type == "cpu" and own.dtype == torch.float32 for own in given) and not lacks()
+    return all(own.device.type == "cpu" and own.dtype == torch.float32 for own in given) and not _missing()
+
+
+@torch.compiler.assume_constant_result
+def _missing() -> str:
+    """PyTorch's compiler would look into what keeps the answer."""
+    return lacks()
+
+
+def require_shape(what: str, tensor: Tensor, *shape: int) -> None:
+    """ValueError for another shape: the compiled functions would read past the end."""
+    if tensor.shape != shape:
+        raise ValueError(f"{what} is {list(tensor.shape)}, expected {list(shape)}")
 
 
 def call(name: str, *arguments: Argument) -> None:

@@ -10,13 +10,14 @@ import hashlib
 import logging
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from chaperonin.errors import ChaperoninError, UnavailableError
-from chaperonin.files import atomic_file
 from chaperonin.kernels.hardware import processor_flags
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,12 @@ def library() -> ctypes.CDLL:
 
 def cache_folder() -> Path:
     """Where compiled kernels are kept: XDG_CACHE_HOME holds."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    try:
+        root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError as error:
+        raise UnavailableError(
+            "there is no home directory to keep compiled kernels in; set XDG_CACHE_HOME"
+        ) from error
     return Path(root) / "chaperonin" / "kernels"
 
 
@@ -64,25 +70,29 @@ def compile_sources(folder: Path, tuned: tuple[str, ...]) -> Path:
     """The compiled kernels in a folder, made now unless they are there; UnavailableError where that fails."""
     compiler = find_compiler()
     file = folder / f"{_fingerprint(compiler, tuned)}.so"
-    if file.exists():
-        return file
-    log.info("compiling kernels for this processor (once, some seconds)")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with atomic_file(file) as temporary:
-            _compile([compiler, *_FLAGS, *tuned, str(SOURCES / _MAIN), "-o", str(temporary)])
+        if file.exists():
+            return file
+        log.info("compiling kernels for this processor (once, some seconds)")
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # In a folder of its own: other processes may be compiling the same.
+        with TemporaryDirectory(dir=folder, prefix=".") as own:
+            made = Path(own) / file.name
+            _compile([*compiler, *_FLAGS, *tuned, str(SOURCES / _MAIN), "-o", str(made)])
+            os.replace(made, file)
     except OSError as error:
         raise UnavailableError(f"compiled kernels cannot be kept in {folder} ({error.strerror})") from error
     return file
 
 
-def find_compiler() -> str:
-    """The C++ compiler: CXX, or the first of the usual names; UnavailableError where there is none."""
-    names = (os.environ["CXX"],) if os.environ.get("CXX") else _COMPILERS
+def find_compiler() -> list[str]:
+    """The command of the C++ compiler: CXX, or the first of the usual names; UnavailableError where there is none."""
+    asked = shlex.split(os.environ.get("CXX", ""))
+    names = asked[:1] or list(_COMPILERS)
     found = next((path for name in names if (path := shutil.which(name))), None)
     if found is None:
         raise UnavailableError(f"no C++ compiler ({', '.join(names)}); Debian: apt-get install g++")
-    return found
+    return [found, *asked[1:]]
 
 
 def _compile(command: list[str]) -> None:
@@ -95,8 +105,9 @@ def _compile(command: list[str]) -> None:
         raise UnavailableError(f"{command[0]} cannot compile the kernels ({wrong.strip()})")
 
 
-def _fingerprint(compiler: str, tuned: tuple[str, ...]) -> str:
-    real = Path(compiler).resolve()
-    parts = [str(real), str(real.stat().st_mtime_ns), platform.machine(), processor_flags(), *_FLAGS, *tuned]
+def _fingerprint(compiler: list[str], tuned: tuple[str, ...]) -> str:
+    real = Path(compiler[0]).resolve()
+    parts = [str(real), str(real.stat().st_mtime_ns), platform.machine(), processor_flags()]
+    parts += [*compiler[1:], *_FLAGS, *tuned]
     content = [file.read_bytes() for file in sorted(SOURCES.iterdir()) if file.is_file()]
     return hashlib.sha256(b"\0".join([*(part.encode() for part in parts), *content])).hexdigest()[:24]

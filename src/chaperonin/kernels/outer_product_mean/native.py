@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from chaperonin.kernels.native.calls import in_place, packed, share, takes
+from chaperonin.kernels.native.calls import in_place, packed, require_shape, share, takes
 from chaperonin.kernels.native.library import lacks as lacks
 from chaperonin.kernels.outer_product_mean.few_sequences import are_few
 from chaperonin.kernels.outer_product_mean.reference import EPSILON
@@ -37,6 +37,9 @@ def _outer_product_mean(
     pair: Tensor, left: Tensor, right: Tensor, mask: Tensor, out: Tensor, out_bias: Tensor
 ) -> None:
     sequences, length, channels = left.shape
+    require_shape("pair", pair, length, length, len(out))
+    require_shape("right", right, sequences, length, channels)
+    require_shape("mask", mask, sequences, length)
     counts = EPSILON + mask.T @ mask
     sizes = (out_bias.contiguous(), sequences, channels, len(out))
     right = right.transpose(0, 1).contiguous()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from chaperonin.kernels.cores import core_count
-from chaperonin.kernels.native.calls import in_place, packed, padded, panel, share, takes
+from chaperonin.kernels.native.calls import in_place, packed, padded, panel, require_shape, share, takes
 from chaperonin.kernels.native.library import lacks as lacks
 from chaperonin.kernels.slices import slices
 from chaperonin.kernels.triangle_multiplication.weights import TriangleWeights
@@ -66,6 +66,8 @@ def _step(length: int, channels: int, cores: int) -> int:
 def _triangle_multiplication(edges: Tensor, mask: Tensor, *weights: Tensor) -> None:
     own = TriangleWeights(*(one.contiguous() for one in weights))
     length, channels, width = len(edges), len(own.product_norm), edges.shape[-1]
+    require_shape("pair", edges, length, length, width)
+    require_shape("mask", mask, length, length)
     planes = edges.new_empty(plane_floats(length, channels))
     given = (
         *(own.norm, own.norm_bias, _EPSILON, own.product_norm, own.product_norm_bias),

@@ -25,7 +25,7 @@ inline void transition(float *x, const Share &share, const Transition &own) {
 #pragma omp simd
                              for (long c = 0; c < columns; ++c) {
                                  const float sum = found[i * PANEL + c] + own.up_bias[first + c];
-                                 to[c] = sum > 0 ? sum : 0;
+                                 to[c] = sum < 0 ? 0 : sum;  // a NaN stays one
                              }
                          }
                      });

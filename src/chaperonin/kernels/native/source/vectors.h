@@ -92,7 +92,7 @@ inline float exponential(float x) {
     std::memcpy(&exponent, &shifted, 4);
     bits += int32_t(uint32_t(exponent) << 23);
     std::memcpy(&power, &bits, 4);
-    return power;
+    return x == x ? power : x;  // a NaN stays one
 }
 
 inline float sigmoid(float x) {
