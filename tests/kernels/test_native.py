@@ -22,12 +22,11 @@ TOLERANCE = 2e-5
 @pytest.fixture
 def forgotten() -> Iterator[None]:
     """What was found out about this machine is forgotten before and after."""
-    kept = (library.library, library.lacks)
-    for one in kept:
-        one.cache_clear()
-    yield
-    for one in kept:
-        one.cache_clear()
+    for begins in (True, False):
+        library.library.cache_clear()
+        library._missing.clear()
+        if begins:
+            yield
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="names instruction sets of x86")

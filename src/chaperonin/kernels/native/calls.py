@@ -22,13 +22,7 @@ def takes(*tensors: Tensor | None) -> bool:
     if torch.is_grad_enabled():
         return False
     given = (tensor for tensor in tensors if tensor is not None)
-    return all(own.device.type == "cpu" and own.dtype == torch.float32 for own in given) and not _missing()
-
-
-@torch.compiler.assume_constant_result
-def _missing() -> str:
-    """PyTorch's compiler would look into what keeps the answer."""
-    return lacks()
+    return all(own.device.type == "cpu" and own.dtype == torch.float32 for own in given) and not lacks()
 
 
 def require_shape(what: str, tensor: Tensor, *shape: int) -> None:

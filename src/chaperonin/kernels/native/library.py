@@ -30,14 +30,19 @@ _COMPILERS = ("c++", "g++", "clang++")
 _SECONDS = 300
 
 
-@cache
 def lacks() -> str:
     """Why there are no such kernels here; empty when there are. Compiles them where that was never done."""
-    try:
-        library()
-    except ChaperoninError as error:
-        return error.what
-    return ""
+    if "why" not in _missing:
+        try:
+            library()
+            _missing["why"] = ""
+        except ChaperoninError as error:
+            _missing["why"] = error.what
+    return _missing["why"]
+
+
+_missing: dict[str, str] = {}
+"""The answer, once it is known. A plain dict: torch.compile traces what reads it."""
 
 
 @cache
