@@ -26,7 +26,9 @@ def test_two_hundred_clients_for_thirty_seconds(tmp_path: Path) -> None:
         assert set(tally.statuses) <= {200, 429, 503}
         assert tally.statuses[200] > 5 * SECONDS  # a busy machine; the benchmark says what an idle one does
         assert (tally.unanswered, tally.wrong, tally.refused) == ([], 0, 0)
-        assert after < before * 1.1 + 30e6
+        # Huge pages make what is resident go up and down by a fifth, between batches of ever other sizes; what an
+        # answer leaves for good shows all the same: the vectors of one are 100 KB.
+        assert after - before < 50e3 * tally.statuses[200]
         assert server.metric("chaperonin_queue_tokens") == 0
 
 
