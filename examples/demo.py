@@ -51,7 +51,7 @@ def train_on_made_data(outdir: Path) -> int:
     folder = outdir / "train-on-made-data"
     shutil.rmtree(folder, ignore_errors=True)
     return main(
-        ["train", str(table), str(folder), "--set", "epochs=4", "--set", "training.schedule.peak=2e-3"]
+        ["train", str(table), str(folder), "--set", "epochs=2", "--set", "training.schedule.peak=2e-3"]
     )
 
 

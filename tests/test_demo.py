@@ -5,8 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 FOLDED_IN_A_MEMBRANE = {"P02945": "M", "P29972": "M"}  # bacteriorhodopsin, aquaporin-1
@@ -19,7 +17,6 @@ def labels(path: Path) -> dict[str, str]:
         return {row["id"]: row["label"] for row in csv.DictReader(opened)}
 
 
-@pytest.mark.alone
 def test_the_demo_runs_every_verb_and_says_what_is_made_up(tmp_path: Path) -> None:
     run = subprocess.run(
         [sys.executable, EXAMPLES / "demo.py", tmp_path], capture_output=True, text=True, check=False

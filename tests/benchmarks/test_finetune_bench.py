@@ -11,7 +11,8 @@ from benchmarks import finetune
 @pytest.mark.parametrize(
     "row",
     [
-        "accuracy",
+        "pair-head",
+        pytest.param("accuracy", marks=pytest.mark.slow),
         pytest.param("all-against-base", marks=pytest.mark.slow),
         pytest.param("frozen", marks=pytest.mark.slow),
         pytest.param("trainer", marks=pytest.mark.slow),

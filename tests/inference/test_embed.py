@@ -237,7 +237,7 @@ def test_a_full_disk_is_said_old_files_stay_and_the_job_goes_on(
 
 def test_killed_and_resumed_gives_the_same_bytes(model_folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "many.fasta"
-    path.write_text("".join(f">s{n}\n{random_sequence(20 + 13 * n % 900, n)}\n" for n in range(150)))
+    path.write_text("".join(f">s{n}\n{random_sequence(20 + 13 * n % 300, n)}\n" for n in range(150)))
     code = (
         "import sys; from chaperonin.inference.jobs import Job; from chaperonin.cli.main import main; "
         "Job.open.__func__.__kwdefaults__['flush_seconds'] = 0.0; sys.exit(main(sys.argv[1:]))"
@@ -246,7 +246,7 @@ def test_killed_and_resumed_gives_the_same_bytes(model_folder: Path, tmp_path: P
     options = ["--model", str(model_folder), "--set", "batch_tokens=1200"]
     subprocess.run([*command, str(tmp_path / "whole"), *options], check=True, capture_output=True)
     shards = tmp_path / "killed/shards"
-    for wanted in (1, 3, 5):
+    for wanted in (1, 4):
         running = subprocess.Popen([*command, str(tmp_path / "killed"), *options], stderr=subprocess.DEVNULL)
         while running.poll() is None and len(list(shards.glob("*.safetensors"))) < wanted:
             time.sleep(0.005)

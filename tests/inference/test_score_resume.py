@@ -12,6 +12,7 @@ from chaperonin.inference.jobs import Job, Outcome
 from chaperonin.inference.load import load
 from chaperonin.inference.score import ScoreSettings, score_job
 from chaperonin.inference.score_compute import log_probabilities
+from chaperonin.kernels.hardware import lacks_int8
 from chaperonin.models.esm import ESM
 from chaperonin.protein.alphabet import STANDARD_RESIDUES
 
@@ -82,6 +83,8 @@ def test_a_stopped_job_gives_the_same_bytes_also_with_other_batches_asked_for(
 def test_another_precision_is_another_job_and_the_one_found_is_the_one_named(
     model_folder: Path, proteins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if lacks_int8():
+        pytest.skip(lacks_int8())
     by_precision = {name: load(str(model_folder), precision=name, device="cpu") for name in ("fp32", "int8")}
     with monkeypatch.context() as stopped:
         stopped.setattr(verb, "log_probabilities", Stops())

@@ -21,7 +21,7 @@ SCRIPT = Path(__file__).with_name("killed_job.py")
         (
             "contacts",
             ("--no-pictures", "--set", "batch_tokens=32"),
-            {"failures.jsonl", *(f"contacts/p{number}.npz" for number in range(24))},
+            {"failures.jsonl", *(f"contacts/p{number}.npz" for number in range(12))},
         ),
     ],
 )
@@ -29,7 +29,7 @@ def test_killed_at_random_moments_a_verb_leaves_the_same_bytes(
     verb: str, options: tuple[str, ...], files: set[str], model_folder: Path, tmp_path: Path
 ) -> None:
     generator = random.Random(8)
-    sequences = ["".join(generator.choices(STANDARD_RESIDUES, k=12 + number)) for number in range(24)]
+    sequences = ["".join(generator.choices(STANDARD_RESIDUES, k=12 + number)) for number in range(12)]
     lines = [f">p{number}\n{sequence}\n" for number, sequence in enumerate(sequences)]
     (tmp_path / "in.fasta").write_text("".join([*lines, ">broken\nMK*T\n"]))
     command = [sys.executable, str(SCRIPT), "verb", str(tmp_path), verb, str(tmp_path / "in.fasta"), *options]

@@ -82,7 +82,8 @@ def run(model: ESM, sequences: list[torch.Tensor]) -> torch.Tensor:
 def test_every_published_shape_equals_transformers(name: str) -> None:
     reference = published(*SHAPES[name], learned="esm1b" in name)
     model = ours(reference)
-    sequences = [random_tokens(37, masks=5), random_tokens(1), random_tokens(90)]
+    longest = 90 if model.config.width < 2000 else 20  # the widest take seconds for each token
+    sequences = [random_tokens(17, masks=5), random_tokens(1), random_tokens(longest)]
     theirs: list[torch.Tensor] = []
     reference.lm_head.register_forward_pre_hook(lambda _, inputs: theirs.append(inputs[0][0]))
     with torch.inference_mode():
@@ -135,7 +136,7 @@ def test_contacts_of_packed_equal_those_of_single(
 
 
 @given(lengths=st.lists(st.integers(1, 2000), min_size=2, max_size=4), seed=st.integers(0, 99))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_packed_equals_padded(small: tuple[EsmForMaskedLM, ESM], lengths: list[int], seed: int) -> None:
     reference, model = small
     sequences = mixed(model, lengths, seed)

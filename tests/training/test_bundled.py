@@ -62,7 +62,7 @@ def test_its_vectors_tell_membrane_proteins_better_than_composition_does(real_da
             row
             for row in csv.DictReader(lines, delimiter="\t")
             if row["membrane"] in "MS" and len(row["sequence"]) <= 300
-        ]
+        ][::2]
     texts = [row["sequence"] for row in rows]
     labels = np.array([row["membrane"] == "M" for row in rows])
     folds = np.array([int(row["fold"]) for row in rows])

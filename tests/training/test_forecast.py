@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from chaperonin.training.finetune_forecast import forecast
 from chaperonin.training.finetune_settings import FineTuning
 from chaperonin.training.material import read_material
 from chaperonin.training.tensor_memory import peak_bytes
+from chaperonin.training.tracking import duration
 from chaperonin.weights.pretrained import save_folder
 
 CPU = torch.device("cpu")
@@ -67,13 +67,12 @@ def train(inputs: Path, folder: Path, source: str, *overrides: str) -> tuple[dic
     return json.loads((folder / "run.json").read_text()), done.stderr
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize(
     "means",
     [
         ("means.method=full",),
         pytest.param(("means.method=lora",), marks=pytest.mark.slow),
-        ("means.method=lora", "means.recompute=true", "training.accumulate=4", "training.precision=auto"),
+        ("means.method=lora", "means.recompute=true", "training.accumulate=2", "training.precision=auto"),
         pytest.param(
             ("means.method=full", "means.recompute=true", "training.accumulate=2"), marks=pytest.mark.slow
         ),
@@ -83,7 +82,7 @@ def train(inputs: Path, folder: Path, source: str, *overrides: str) -> tuple[dic
     ids=lambda means: " ".join(means),
 )
 def test_fine_tuning_takes_what_was_predicted(inputs: Path, tmp_path: Path, means: tuple[str, ...]) -> None:
-    usual = (f"model={inputs / 'base'}", "training.precision=fp32", "training.steps=3", "batch_size=32")
+    usual = (f"model={inputs / 'base'}", "training.precision=fp32", "training.steps=2", "batch_size=16")
     usual += ("training.tight_memory=true",)
     run, _ = train(inputs, tmp_path / "run", "table.csv", *usual, *means)
     memory = run["memory"]
@@ -92,7 +91,7 @@ def test_fine_tuning_takes_what_was_predicted(inputs: Path, tmp_path: Path, mean
 
 @pytest.mark.alone
 @pytest.mark.parametrize(
-    ("method", "steps"), [("full", 4), pytest.param("lora", 4, marks=pytest.mark.slow), ("frozen", 2000)]
+    ("method", "steps"), [("full", 4), pytest.param("lora", 4, marks=pytest.mark.slow), ("frozen", 1000)]
 )
 def test_time_is_foreseen_within_a_factor_either_way(
     inputs: Path, tmp_path: Path, method: str, steps: int
@@ -103,8 +102,7 @@ def test_time_is_foreseen_within_a_factor_either_way(
     own = resolved(inputs, *options)
     material = read_material(own.data, own.split, own.task, own.kind, own.classes)
     foreseen = forecast(own, material, CPU)
-    seconds = float(re.search(r"at this speed +([\d.]+) s$", str(foreseen))[1])
-    assert seconds == pytest.approx(foreseen.seconds, abs=0.06)
+    assert str(foreseen).endswith(duration(foreseen.seconds))
     begun = time.perf_counter()
     fit(own, material, material.splits[0], tmp_path, CPU)
     took = time.perf_counter() - begun
@@ -139,11 +137,11 @@ def predicted(inputs: Path, *overrides: str) -> int:
 
 def test_more_tokens_take_more_and_means_spare(inputs: Path) -> None:
     predicted(inputs, "means.method=lora", "batch_size=1")  # loads the libraries that all of them need
-    many = predicted(inputs, "means.method=full", "batch_size=16")
-    assert predicted(inputs, "means.method=full", "batch_size=4") < many
-    assert predicted(inputs, "means.method=full", "batch_size=16", "training.accumulate=4") < many
-    assert predicted(inputs, "means.method=full", "batch_size=16", "means.recompute=true") < many
-    assert predicted(inputs, "means.method=frozen", "batch_size=16") < many
+    many = predicted(inputs, "means.method=full", "batch_size=8")
+    assert predicted(inputs, "means.method=full", "batch_size=2") < many
+    assert predicted(inputs, "means.method=full", "batch_size=8", "training.accumulate=4") < many
+    assert predicted(inputs, "means.method=full", "batch_size=8", "means.recompute=true") < many
+    assert predicted(inputs, "means.method=frozen", "batch_size=8") < many
 
 
 def test_adapters_take_less_than_all_weights_where_weights_weigh() -> None:

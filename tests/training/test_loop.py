@@ -100,7 +100,7 @@ def test_four_sequences_are_learned_by_heart(tmp_path: Path):
     sequences = Sequences.gather(
         ["MKTAYIAKQRQISFVKSHFSRQ", "GAVLIPFYWSTCMNQDEKRH", "HHHHWWWWCCCCMMMM", "AEAEAEKKAEAEAEKK"]
     )
-    model = ESM(ESMConfig(width=64, depth=2, heads=2, inner_width=128))
+    model = ESM(ESMConfig(width=64, depth=1, heads=2, inner_width=128))
     model.initialise(torch.Generator().manual_seed(0))
     settings = LoopSettings(
         steps=200,
