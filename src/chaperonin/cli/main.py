@@ -14,6 +14,7 @@ VERBS = {
     "contacts": "which residues touch: probability maps and pictures",
     "fold": "structures from sequences and alignments (AlphaFold 2)",
     "predict": "labels and calibrated probabilities from a fine-tuned model",
+    "search": "the proteins that a text describes, or the texts that describe a protein (ProtST)",
     "train": "fine-tune a model on labelled proteins, or pre-train one",
     "evaluate": "how good a fine-tuned model is on labelled proteins; how near structures are to references",
     "serve": "an endpoint and a page for a model and its adapters",

@@ -32,9 +32,24 @@ def run_verb(
 ) -> int:
     """Do the job and write its report, or only print its forecast; returns the exit code."""
     model = load(settings.model, precision=settings.precision, device=settings.device)
+    return run_job(verb, model, model, settings, source, outdir, overwrite, dry_run, forecast)
+
+
+def run_job(
+    verb: Verb,
+    model: Any,
+    tower: Any,
+    settings: Any,
+    source: Path,
+    outdir: Path,
+    overwrite: bool,
+    dry_run: bool,
+    forecast: Forecast = sequences.forecast,
+) -> int:
+    """The same with a model that is loaded; `tower` is what reads the sequences in it."""
     if dry_run:
         print(as_yaml(settings), end="")
-        print(forecast(model, source, settings))
+        print(forecast(tower, source, settings))
         return 0
     outcome = verb(model, source, outdir, settings, overwrite)
     from chaperonin.report import write_report  # seconds long, and not needed before

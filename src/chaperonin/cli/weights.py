@@ -122,7 +122,8 @@ def convert(
     ----------
     source
         A .pt file of fair-esm (ESM-1b, ESM-1v, ESM-2), or a folder with config.json and pytorch_model.bin. AlphaFold 2:
-        params_model_*.npz, a .pt file of OpenFold, a .pdparams file of HelixFold, or a folder of this program.
+        params_model_*.npz, a .pt file of OpenFold, a .pdparams file of HelixFold, or a folder of this program. ProtST:
+        protst_esm1b.pth or protst_esm2.pth, best with the text tower's vocab.txt beside it.
     out
         The new folder or file.
     contact_regression
@@ -133,10 +134,13 @@ def convert(
     from chaperonin.models import layout_of
     from chaperonin.models.alphafold import checkpoints
     from chaperonin.models.esm.fair_esm import ORIGIN
+    from chaperonin.models.protst import published as protst
     from chaperonin.weights.convert import convert as write_folder
 
     if checkpoints.knows(source):
         print(checkpoints.convert(source, out, preset))
+    elif protst.knows(source):
+        print(protst.convert(source, out, ORIGIN))
     else:
         print(write_folder(layout_of, ORIGIN, source, out, contact_regression))
     return 0

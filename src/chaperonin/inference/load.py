@@ -62,7 +62,7 @@ def load(name: str = BUNDLED, *, precision: Precision = "auto", device: str = "a
         if not isinstance(model, ESM):
             raise UsageError(
                 f"{name} is no language model",
-                advice="Structures come from `chaperonin fold`, not from this verb.",
+                advice="`chaperonin fold` runs an AlphaFold, `search` and `predict --prompts` run a ProtST.",
             )
     else:
         folder, model = trained.folder, trained.backbone()

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 MODELS = {
     "esm": "chaperonin.models.esm.weights",
     "alphafold": "chaperonin.models.alphafold.layout",
+    "protst": "chaperonin.models.protst.weights",
 }
 """`model_type` of `config.json` → module that holds its `LAYOUT`. One line per model."""
 

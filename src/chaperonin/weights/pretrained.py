@@ -33,7 +33,8 @@ class Layout:
     defaults: Callable[[Any], dict[str, Tensor]]
     """Values of tensors that a checkpoint may lack because the configuration says them."""
     heads: Mapping[str, str]
-    """Beginning of the names of an optional head → attribute that is None when a checkpoint has no such head."""
+    """Beginning of the names of an optional head → attribute that is None when a checkpoint has no such head; a dot
+    parts it from the module that it belongs to."""
 
 
 def load_folder(
@@ -84,7 +85,8 @@ def assemble_by(
     _check_shapes(found, wanted, where)
     for start, attribute in layout.heads.items():
         if not any(name.startswith(start) for name in found):
-            setattr(model, attribute, None)
+            owner, _, name = attribute.rpartition(".")
+            setattr(model.get_submodule(owner), name, None)
     model.load_state_dict(found, strict=True, assign=True)
     return model
 

@@ -1,0 +1,115 @@
+"""A ProtST ready to run: proteins and texts to vectors in one space."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from chaperonin.adapt.prepare import prepare
+from chaperonin.data.words import LONGEST, WordPieces
+from chaperonin.errors import UsageError
+from chaperonin.inference.load import Origin, Precision
+from chaperonin.kernels.hardware import choose_device
+from chaperonin.models import layout_of
+from chaperonin.models.esm.model import ESM
+from chaperonin.models.protst import ProtST
+from chaperonin.tasks.features import in_chunks
+from chaperonin.weights.files import read_config
+from chaperonin.weights.hub import resolve
+from chaperonin.weights.pretrained import load_folder
+
+PUBLISHED = "mila-intel/ProtST-esm1b"
+"""The published model."""
+Compat = Literal["none", "published"]
+"""`published` does as the published evaluation: texts without `[SEP]`, proteins cut at 1,022 residues."""
+TEXTS_AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A ProtST, its protein tower in the precision asked for and on its device, as everything else."""
+
+    model: ProtST
+    folder: Path
+    device: torch.device
+
+    @property
+    def tower(self) -> ESM:
+        """The protein tower; `origin_of` says which model it is part of."""
+        tower = self.model.protein
+        assert isinstance(tower, ESM)
+        return tower
+
+    @cached_property
+    def words(self) -> WordPieces:
+        """The vocabulary; WeightsError where it is missing."""
+        return WordPieces.of(self.folder)
+
+    def protein_vectors(self, sequences: Sequence[str], token_budget: int) -> NDArray[np.float32]:
+        """`[proteins, width]`, of unit length; long ones from blended windows."""
+        means = np.empty((len(sequences), self.tower.config.width), dtype=np.float32)
+        for number, vectors in in_chunks(self.tower, sequences, token_budget):
+            means[number] = vectors[1:].mean(axis=0)
+        with torch.inference_mode():
+            found = self.model.project_proteins(torch.from_numpy(means).to(self.device))
+        return _unit(found)
+
+    def text_vectors(self, texts: Sequence[str], compat: Compat = "none") -> NDArray[np.float32]:
+        """`[texts, width]`, of unit length; InputError for a text without words."""
+        found = []
+        with torch.inference_mode():
+            for start in range(0, len(texts), TEXTS_AT_ONCE):
+                some = texts[start : start + TEXTS_AT_ONCE]
+                batch = self.words.batch(some, separator=compat == "none", longest=self.longest_text)
+                found.append(_unit(self.model.text_features(batch.to(self.device))))
+        return np.concatenate(found)
+
+    def cut(self, texts: Sequence[str]) -> list[int]:
+        """Numbers of the texts of which the model reads only the beginning."""
+        return [
+            number for number, text in enumerate(texts) if len(self.words.pieces(text)) > self.longest_text
+        ]
+
+    @property
+    def longest_text(self) -> int:
+        """Word pieces that are read of a text: 128, or what the text tower has places for beside the ends."""
+        config = self.model.config.text or {}
+        return min(LONGEST, config.get("max_position_embeddings", 512) - 2)
+
+    @property
+    def scale(self) -> float:
+        """What cosines are multiplied by: one over the temperature."""
+        if self.model.log_scale is None:
+            raise UsageError("this checkpoint has no temperature", advice="Use a ProtST that reads text.")
+        return float(self.model.log_scale.exp())
+
+
+def load_protst(name: str = PUBLISHED, precision: Precision = "auto", device: str = "auto") -> Loaded:
+    """A ProtST by hub name or folder; WeightsError for what is missing, UsageError for another model.
+
+    precision is that of the protein tower; texts, of which there are few, are read in fp32.
+    """
+    where = choose_device(device, advice="Write --set device=cpu.")
+    folder = resolve(name)
+    kind = read_config(folder).get("model_type")
+    if kind != "protst":
+        raise UsageError(
+            f"{name} does not read text", advice=f"Give a ProtST, such as {PUBLISHED}, with --model."
+        )
+    model = load_folder(layout_of(kind, where=str(folder)), folder).float().requires_grad_(False)
+    assert isinstance(model, ProtST)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    model.to(where)
+    model.protein, chosen = prepare(model.protein, precision, where)
+    found = Loaded(model, folder, where)
+    found.tower.origin = Origin(name, folder, chosen, str(where), parameters)  # type: ignore[assignment]
+    return found
+
+
+def _unit(vectors: torch.Tensor) -> NDArray[np.float32]:
+    return torch.nn.functional.normalize(vectors.float(), dim=-1).cpu().numpy()

@@ -1,0 +1,170 @@
+"""Texts and proteins that belong together: the best proteins for a text, or the best texts for a protein (ProtST)."""
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chaperonin.data.prompts import MOST_CHARACTERS, Prompt, read_prompts
+from chaperonin.data.sources import csv_cell
+from chaperonin.errors import InputError, UsageError
+from chaperonin.files import atomic_file
+from chaperonin.inference.jobs import Job, Outcome
+from chaperonin.inference.protst import PUBLISHED, Compat, Loaded
+from chaperonin.inference.sequences import SequenceJob, SequenceSettings
+from chaperonin.inference.zero_shot import compute, result_bytes
+from chaperonin.models.esm.model import ESM
+from chaperonin.tasks.prediction import number
+
+FILE = "hits.csv"
+HEADER = ("query", "rank", "id", "cosine")
+_AT_ONCE = 4096
+"""Vectors that are compared with the best ones so far."""
+_TABLES = (".tsv", ".csv", ".tab", ".parquet")
+
+
+@dataclass(frozen=True)
+class SearchSettings(SequenceSettings):
+    """What `search` computes."""
+
+    model: str = PUBLISHED
+    """Hub name or folder of a ProtST."""
+    texts: str = ""
+    """A text, or a TSV or CSV file of texts."""
+    column: str = ""
+    """Column of the texts; by default prompt, text or name."""
+    of_proteins: bool = False
+    """Whether the best texts are looked for, for each protein."""
+    top: int = 10
+    """How many hits of each query."""
+    compat: Compat = "none"
+    """`published`: texts without [SEP], as in the published evaluation."""
+
+    def __post_init__(self) -> None:
+        if self.top < 1:
+            raise UsageError(f"top = {self.top}", advice="Give a number of at least 1.")
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One of the best answers to a query."""
+
+    query: str
+    rank: int
+    """From 1."""
+    id: str
+    cosine: float
+    """Of the two vectors: -1 to 1."""
+
+
+def read_texts(texts: str, column: str = "") -> list[Prompt]:
+    """The text itself, or the rows of the file that is called so; InputError for an empty or endless one."""
+    path = Path(texts)
+    if path.suffix.lower() in _TABLES:
+        return read_prompts(path, column, least=1)
+    if not texts.strip() or len(texts) > MOST_CHARACTERS:
+        raise InputError(
+            f"a text of {len(texts.strip()):,} characters",
+            advice="Say what to look for, in a sentence or two.",
+        )
+    return [Prompt(texts.strip(), texts)]
+
+
+def search(
+    model: Loaded, texts: Sequence[str], proteins: Mapping[str, str], top: int = 10, compat: Compat = "none"
+) -> list[Hit]:
+    """The best proteins, id → sequence, for each text, in memory; sequences as they stand."""
+    vectors = model.protein_vectors(list(proteins.values()), 4096)
+    named = zip(proteins, vectors, strict=True)
+    return list(_best_for_each(texts, model.text_vectors(texts, compat), named, top))
+
+
+def search_job(
+    model: Loaded, source: Path, outdir: Path, settings: SearchSettings, overwrite: bool = False
+) -> Outcome:
+    """Search into OUTDIR/hits.csv; resumes after a kill.
+
+    The best proteins of `source` for each text, or, `of_proteins`, the best texts for each protein.
+    """
+    prompts = read_texts(settings.texts, settings.column)
+    vectors = model.text_vectors([prompt.text for prompt in prompts], settings.compat)
+    digest = sha256("\n".join(f"{prompt.label}\t{prompt.text}" for prompt in prompts).encode()).hexdigest()
+    # The texts count, not where their file lies.
+    settings = replace(settings, texts=f"{len(prompts)} texts {digest}")
+
+    def write(job: Job, outdir: Path, tower: ESM) -> list[Path]:
+        labels = [prompt.label for prompt in prompts]
+        named = (
+            (record.id, job.result(record.unit, "vector")["vector"])
+            for record in job.records()
+            if not record.failed
+        )
+        if settings.of_proteins:
+            hits = _texts_for_each(named, labels, vectors, settings.top)
+        else:
+            hits = _best_for_each(labels, vectors, named, settings.top)
+        return [_write(outdir / FILE, hits)]
+
+    return SequenceJob("search", settings, partial(compute, model), write, partial(result_bytes, model)).run(
+        model.tower, source, outdir, overwrite
+    )
+
+
+def _best_for_each(
+    queries: Sequence[str],
+    vectors: NDArray[np.float32],
+    named: Iterable[tuple[str, NDArray[np.float32]]],
+    top: int,
+) -> Iterator[Hit]:
+    """Queries in their order; of equal cosines the earlier one is better. Only the best ones are held."""
+    ids: list[str] = []
+    cosines = np.empty((len(queries), 0), dtype=np.float32)
+    places = np.empty((len(queries), 0), dtype=np.int64)
+    waiting: list[NDArray[np.float32]] = []
+
+    def sift() -> None:
+        nonlocal cosines, places
+        first = len(ids) - len(waiting)
+        new = vectors @ np.stack(waiting).T
+        cosines = np.concatenate([cosines, new], axis=1)
+        places = np.concatenate([places, np.tile(np.arange(first, len(ids)), (len(queries), 1))], axis=1)
+        best = np.argsort(-cosines, axis=1, kind="stable")[:, :top]
+        cosines, places = np.take_along_axis(cosines, best, 1), np.take_along_axis(places, best, 1)
+        waiting.clear()
+
+    for id, vector in named:
+        ids.append(id)
+        waiting.append(vector)
+        if len(waiting) == _AT_ONCE:
+            sift()
+    if waiting:
+        sift()
+    for query, own, at in zip(queries, cosines, places, strict=True):
+        for rank, (cosine, place) in enumerate(zip(own, at, strict=True), start=1):
+            yield Hit(query, rank, ids[place], float(cosine))
+
+
+def _texts_for_each(
+    named: Iterable[tuple[str, NDArray[np.float32]]],
+    labels: Sequence[str],
+    vectors: NDArray[np.float32],
+    top: int,
+) -> Iterator[Hit]:
+    for id, vector in named:
+        cosines = vectors @ vector
+        for rank, place in enumerate(np.argsort(-cosines, kind="stable")[:top], start=1):
+            yield Hit(id, rank, labels[place], float(cosines[place]))
+
+
+def _write(path: Path, hits: Iterable[Hit]) -> Path:
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as opened:
+        lines = csv.writer(opened, lineterminator="\n")
+        lines.writerow(HEADER)
+        for hit in hits:
+            lines.writerow([csv_cell(hit.query), hit.rank, csv_cell(hit.id), number(hit.cosine)])
+    return path
