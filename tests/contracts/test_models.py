@@ -11,6 +11,7 @@ from chaperonin.kernels.segments import Segments
 from chaperonin.models import MODELS, layout_of
 from chaperonin.models.alphafold.config import AlphaFoldConfig
 from chaperonin.models.esm import ESMConfig
+from chaperonin.models.protst import ProtSTConfig
 from chaperonin.weights.pretrained import Layout, load_folder, save_folder
 
 # model_type: small configurations of it, one per way to build it.
@@ -27,6 +28,20 @@ SMALL: dict[str, list[Any]] = {
         AlphaFoldConfig(
             templates=False, msa_width=16, extra_msa_width=8, pair_width=12, single_width=10, blocks=1,
             extra_msa_blocks=1, outer_product_width=4,
+        ),
+    ],
+    "protst": [
+        ProtSTConfig(
+            ESMConfig(width=32, depth=2, heads=4, inner_width=64),
+            dict(
+                hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, vocab_size=40,
+                max_position_embeddings=64,
+            ),
+            width=24,
+        ),
+        ProtSTConfig(
+            ESMConfig(width=32, depth=1, heads=4, inner_width=64, positions="learned", norm_embedding=True), None,
+            width=16, labels=("M", "S"),
         ),
     ],
 }  # fmt: skip

@@ -28,13 +28,15 @@ class TextBatch:
 def build_text_tower(config: Mapping[str, Any]) -> nn.Module:
     """A BERT without pooler, as its part of `config.json` says; transformers is imported here and nowhere before.
 
-    On the CPU even where the default device is another: besides parameters it has tables that no checkpoint holds.
+    It has parameters only: the tables of numbers 0, 1, 2 … that transformers keeps are passed by `run_text_tower`.
     """
     from transformers import BertConfig, BertModel
 
     values = {**config, "attn_implementation": "sdpa"}
-    with torch.device("cpu"):
-        return BertModel(BertConfig(**values), add_pooling_layer=False)
+    tower = BertModel(BertConfig(**values), add_pooling_layer=False)
+    for name in list(tower.embeddings._buffers):
+        delattr(tower.embeddings, name)
+    return tower
 
 
 def run_text_tower(tower: nn.Module, batch: TextBatch) -> Float[Tensor, "texts length text_width"]:
@@ -43,4 +45,5 @@ def run_text_tower(tower: nn.Module, batch: TextBatch) -> Float[Tensor, "texts l
         input_ids=batch.tokens,
         attention_mask=batch.is_token.long(),
         token_type_ids=torch.zeros_like(batch.tokens),
+        position_ids=torch.arange(batch.tokens.shape[1], device=batch.tokens.device)[None],
     ).last_hidden_state

@@ -157,6 +157,7 @@ TORCHDRUG = Table(
                   for of in ("weight", "bias")),
             )
         ),
+        *_projection("mlp", "classifier", spelling=1),
         *_pretraining(),
         Rename("logit_scale", "log_scale"),
     ),
@@ -179,7 +180,7 @@ def read_config(config: Mapping[str, Any], where: str) -> ProtSTConfig:
     )
     return ProtSTConfig(
         protein=layout_of(ENCODER).read_config(protein, where),
-        text=None if text is None else dict(text),
+        text=None if text is None else {name: value for name, value in text.items() if name != "model_type"},
         width=config.get("projection_dim", ProtSTConfig.width),
         fusion_heads=config.get("fusion_heads", ProtSTConfig.fusion_heads),
         fusion_depth=config.get("fusion_layers", ProtSTConfig.fusion_depth),
