@@ -1,0 +1,122 @@
+"""Both sides of the ProtST measurements: ours through the package, theirs as the published evaluation runs it.
+
+Each function builds what is timed: `build(**arguments)` returns a function without arguments.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+PLACES = (
+    "Cell membrane", "Cytoplasm", "Endoplasmic reticulum", "Golgi apparatus", "Lysosome", "Mitochondrion", "Nucleus",
+    "Peroxisome", "Plastid", "Extracellular",
+)  # fmt: skip
+PROMPTS = [f"SUBCELLULAR LOCATION: {place}." for place in PLACES]
+"""In the wording of the published template."""
+
+
+def write_random_protst(folder: Path, protein: dict[str, int], text: dict[str, int], seed: int = 0) -> None:
+    """A ProtST on ESM-1b and BERT with random weights, and a vocabulary of letters."""
+    import torch
+
+    from chaperonin.models.esm.model import ESMConfig
+    from chaperonin.models.protst import ProtSTConfig
+    from chaperonin.models.protst.weights import LAYOUT
+    from chaperonin.weights.pretrained import save_folder
+
+    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ":", ".", *letters]
+    vocabulary += [f"##{letter}" for letter in letters]
+    width = protein["width"]
+    config = ProtSTConfig(
+        ESMConfig(
+            width, protein["depth"], protein["heads"], 4 * width, positions="learned", norm_embedding=True
+        ),
+        {
+            "hidden_size": text["width"],
+            "num_hidden_layers": text["depth"],
+            "num_attention_heads": text["heads"],
+            "intermediate_size": 4 * text["width"],
+            "vocab_size": len(vocabulary),
+            "max_position_embeddings": 512,
+        },
+    )
+    torch.manual_seed(seed)
+    model = LAYOUT.build(config)
+    for name, parameter in model.named_parameters():
+        is_norm = "norm" in name.lower() and name.endswith("weight")
+        if parameter.ndim:
+            parameter.data.normal_(mean=1.0 if is_norm else 0.0, std=0.02)
+    save_folder(LAYOUT, model, folder)
+    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
+
+
+def choose_ours(folder: str, sequences: list[str], precision: str) -> Callable[[], NDArray[np.float32]]:
+    """Cosines `[proteins, prompts]`, as `predict --prompts --set compat=published` computes them."""
+    from chaperonin.inference.memory import batch_tokens
+    from chaperonin.inference.protst import load_protst
+
+    model = load_protst(folder, precision, "cpu")  # type: ignore[arg-type]
+    budget = batch_tokens(model.tower, None)
+
+    def run() -> NDArray[np.float32]:
+        return model.protein_vectors(sequences, budget) @ model.text_vectors(PROMPTS, "published").T
+
+    return run
+
+
+def choose_theirs(folder: str, sequences: list[str], filled: int) -> Callable[[], NDArray[np.float32]]:
+    """The same by transformers' ESM and BERT, in the published order of things; prompts are read once too."""
+    import torch
+    from safetensors.torch import load_file
+    from transformers import BertConfig, BertModel, BertTokenizerFast, EsmConfig, EsmModel
+
+    config = json.loads((Path(folder) / "config.json").read_text())
+    named = load_file(Path(folder) / "model.safetensors")
+    esm = EsmModel(EsmConfig(**config["protein_config"]), add_pooling_layer=False).eval()
+    _fill(esm, named, "protein_model.esm.")
+    bert = BertModel(BertConfig(**config["text_config"]), add_pooling_layer=False).eval()
+    _fill(bert, named, "text_model.bert.")
+    words = BertTokenizerFast(str(Path(folder) / "vocab.txt"), do_lower_case=True)
+
+    def projected(x: torch.Tensor, name: str) -> NDArray[np.float32]:
+        for part in ("dense", "out_proj"):
+            x = torch.nn.functional.linear(x, named[f"{name}.{part}.weight"], named[f"{name}.{part}.bias"])
+            x = x.relu() if part == "dense" else x
+        return torch.nn.functional.normalize(x, dim=-1).numpy()
+
+    def texts() -> NDArray[np.float32]:
+        ids = words(PROMPTS, add_special_tokens=False, padding="max_length", max_length=128)["input_ids"]
+        tokens = torch.tensor([[words.cls_token_id, *own] for own in ids])
+        hidden = bert(tokens, attention_mask=(tokens != words.pad_token_id).long()).last_hidden_state
+        is_word = ((tokens != words.cls_token_id) & (tokens != words.pad_token_id)).float()[..., None]
+        return projected((hidden * is_word).sum(1) / (is_word.sum(1) + 1e-6), "text_model.text_mlp")
+
+    def protein(sequence: str) -> NDArray[np.float32]:
+        from chaperonin.protein.alphabet import ESM_ALPHABET
+
+        own = ESM_ALPHABET.encode(sequence)
+        tokens = torch.full((1, filled), ESM_ALPHABET.pad)
+        tokens[0, : len(own)] = torch.from_numpy(own)
+        hidden = esm(tokens, attention_mask=(tokens != ESM_ALPHABET.pad).long()).last_hidden_state
+        return projected(hidden[0, 1 : len(own) - 1].mean(0)[None], "protein_model.protein_mlp")
+
+    def run() -> NDArray[np.float32]:
+        with torch.inference_mode():
+            described = texts()
+            return np.concatenate([protein(sequence) for sequence in sequences]) @ described.T
+
+    return run
+
+
+def _fill(model: Any, named: dict[str, Any], prefix: str) -> None:
+    """All tensors of a part of the checkpoint into transformers' model; RuntimeError for one that is left over or missing."""
+    own = {name.removeprefix(prefix): tensor for name, tensor in named.items() if name.startswith(prefix)}
+    found = model.load_state_dict(own, strict=False)
+    missing = [name for name in found.missing_keys if "inv_freq" not in name and "position_ids" not in name]
+    if missing or found.unexpected_keys:
+        raise RuntimeError(f"missing {missing[:3]}, left over {found.unexpected_keys[:3]}")
