@@ -114,7 +114,7 @@ def choose_theirs(folder: str, sequences: list[str], filled: int) -> Callable[[]
 
 
 def _fill(model: Any, named: dict[str, Any], prefix: str) -> None:
-    """All tensors of a part of the checkpoint into transformers' model; RuntimeError for one that is left over or missing."""
+    """A part of the checkpoint into transformers' model; RuntimeError for a tensor left over or missing."""
     own = {name.removeprefix(prefix): tensor for name, tensor in named.items() if name.startswith(prefix)}
     found = model.load_state_dict(own, strict=False)
     missing = [name for name in found.missing_keys if "inv_freq" not in name and "position_ids" not in name]

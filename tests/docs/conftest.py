@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
+from tests.inference.tiny_protst import write_protst
 
 from chaperonin.models.esm import ESM, ESMConfig
 from chaperonin.models.esm.weights import LAYOUT
@@ -28,6 +29,12 @@ def published_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         model.initialise()
         home = cache / f"models--{name.replace('/', '--')}"
         save_folder(LAYOUT, model, home / "snapshots" / PUBLISHED[name].commit)
+
+
+@pytest.fixture
+def protst(tmp_path: Path) -> None:
+    """A converted ProtST called protst."""
+    write_protst(tmp_path / "protst")
 
 
 UBIQUITIN = "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYNIQKESTLHLVLRLRGG"

@@ -20,12 +20,13 @@ class Prompt:
     text: str
 
 
-def read_prompts(path: Path, column: str = "", least: int = 2) -> list[Prompt]:
+def read_prompts(path: str | Path, column: str = "", least: int = 2) -> list[Prompt]:
     """Texts in the file's order; InputError names the line of what is empty, too long or there twice.
 
     column: where the text stands, by default `prompt`, `text` or `name`. Without a column `label` or `class` the text
     is its own label. The texts are taken as they stand, blanks at their ends too: they are part of ProtST's protocol.
     """
+    path = Path(path)
     if not path.is_file():
         raise InputError("no such file", where=str(path), advice="Give a TSV or CSV file with prompts.")
     table = read_table(path)
