@@ -72,6 +72,8 @@ def test_one_text_is_typed_and_its_hits_are_printed(
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == "query,rank,id,cosine" and len(printed) == 4
     assert {hit[0] for hit in hits(tmp_path)} == {TEXTS[0]}
+    page = (tmp_path / "out/report.html").read_text()
+    assert "best hits" in page and all(hit[2] in page for hit in hits(tmp_path))
 
 
 def test_equal_proteins_agree_equally_and_keep_their_order(

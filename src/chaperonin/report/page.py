@@ -21,6 +21,7 @@ from chaperonin.report.fold_section import fold_section
 from chaperonin.report.prediction_section import prediction_section
 from chaperonin.report.provenance import RUN_FILE, failures_section, provenance_section, summary
 from chaperonin.report.score_section import score_section
+from chaperonin.report.search_section import search_section
 from chaperonin.report.structure_view import script_policy, viewer_scripts
 from chaperonin.report.style import as_svg
 from chaperonin.report.training_section import training_section
@@ -34,6 +35,7 @@ _TITLES = {
     "contacts": "Contact maps",
     "fold": "Structures",
     "predict": "Predictions",
+    "search": "Proteins and texts",
     "evaluate": "Evaluation",
     "train": "Training",
 }
@@ -77,6 +79,7 @@ def _results(outdir: Path) -> list[Section | None]:
         comparison_section(outdir),
         result_section(outdir),
         prediction_section(outdir),
+        search_section(outdir),
         curves_section(outdir) if is_finetuning(outdir) else training_section(outdir),
         _length_section(np.concatenate(lengths)),
     ]

@@ -14,9 +14,9 @@ from chaperonin.report.prediction_proteins import several_view, single_view, val
 from chaperonin.report.prediction_residues import residue_view
 from chaperonin.report.prediction_table import FILE, PredictionTable, read_predictions, target_of
 from chaperonin.report.style import as_svg
-from chaperonin.report.wording import count, measure, shortened
+from chaperonin.report.wording import count, mapping, measure, shortened
 
-METRICS_FILE = "metrics.json"
+METRICS_FILE, RUN_FILE = "metrics.json", "run.json"
 _VIEWS = {"single": single_view, "several": several_view, "value": value_view, "string": residue_view}
 
 
@@ -31,20 +31,23 @@ def prediction_section(outdir: Path) -> Section | None:
     if len(judged):
         of = f"{count(len(judged), part + ' protein' if part else 'protein')}"
         parts += _VIEWS[table.form](judged, of, metrics)
-    parts += _overview(table, has_truth=len(judged) > 0)
+    in_words = bool(mapping(read_mapping(outdir / RUN_FILE), "config").get("prompts"))
+    parts += _overview(table, has_truth=len(judged) > 0, calibrated=not in_words)
     reading = [entry for entry in _READING if len(judged) or entry[0] in _WITHOUT_TRUTH]
+    if in_words:
+        reading = [_IN_WORDS, *(entry for entry in reading if entry[0] not in _WITHOUT_TRUTH)]
     title = "Predictions and truth" if len(judged) else "Predictions"
     return Section("predictions", title, parts, reading)
 
 
-def _overview(table: PredictionTable, has_truth: bool) -> list[Part]:
+def _overview(table: PredictionTable, has_truth: bool, calibrated: bool) -> list[Part]:
     """What needs no truth: how many of each class, how sure, how far from the training set."""
     parts: list[Part] = []
     outside = [row for row, known in enumerate(table.in_domain) if known is False]
     if table.form in ("single", "several"):
         parts.append(_labels(table))
         if not has_truth:
-            caption = f"How sure the model is of {count(len(table), 'answer')} (calibrated)."
+            caption = f"How sure the model is of {count(len(table), 'answer')}{' (calibrated)' * calibrated}."
             figure = probability_histogram(table.probability, "probability of the answer")
             parts.append(Illustration(as_svg(figure, "sureness", f"Histogram: {caption}"), caption))
     if table.form == "value" and not has_truth:
@@ -102,6 +105,11 @@ def _strangers(table: PredictionTable, rows: Sequence[int]) -> Table:
     )
 
 
+_IN_WORDS = (
+    "Classes in words",
+    "Each protein gets the class whose text agrees with it most. The probability is the share of that class among the "
+    "prompts that were given, with the model's own temperature: it is not calibrated, and other prompts change it.",
+)
 _WITHOUT_TRUTH = ("Probability", "Out of domain")
 _READING = (
     (
