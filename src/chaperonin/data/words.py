@@ -31,6 +31,7 @@ class WordPieces:
         if absent := [name for name, number in special.items() if number is None]:
             raise WeightsError(f"the vocabulary has no {', '.join(absent)}", where=str(vocabulary))
         self.cls, self.sep, self.pad, self.unknown = (int(number) for number in special.values())
+        self.mask = int(self._tokenizer.token_to_id("[MASK]") or self.unknown)
 
     @classmethod
     def of(cls, folder: Path) -> "WordPieces":
@@ -58,8 +59,12 @@ class WordPieces:
 
         InputError for a text without any word that the vocabulary knows.
         """
+        return self.rows([self._known(text)[:longest] for text in texts], separator=separator)
+
+    def rows(self, pieces: Sequence[Sequence[int]], *, separator: bool = True) -> TextBatch:
+        """Texts as word pieces, with their ends, filled up to the longest."""
         ends = [self.sep] if separator else []
-        rows = [[self.cls, *self._known(text)[:longest], *ends] for text in texts]
+        rows = [[self.cls, *own, *ends] for own in pieces]
         width = max(map(len, rows))
         tokens = torch.tensor([row + [self.pad] * (width - len(row)) for row in rows])
         is_token = torch.tensor([[place < len(row) for place in range(width)] for row in rows])

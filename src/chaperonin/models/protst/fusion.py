@@ -107,6 +107,14 @@ class BatchNorm(nn.Module):
 
     def forward(self, rows: Float[Tensor, "rows width"]) -> Float[Tensor, "rows width"]:
         """Normalised by the batch in training, which the running figures follow; by these otherwise."""
+        if not self.training:
+            return nn.functional.batch_norm(
+                rows, self.mean, self.variance, self.weight, self.bias, eps=self.EPSILON
+            )
+        with torch.no_grad():
+            variance, mean = torch.var_mean(rows.float(), dim=0)
+            self.mean.lerp_(mean, self.MOMENTUM)
+            self.variance.lerp_(variance, self.MOMENTUM)
         return nn.functional.batch_norm(
-            rows, self.mean, self.variance, self.weight, self.bias, self.training, self.MOMENTUM, self.EPSILON
+            rows, None, None, self.weight, self.bias, training=True, eps=self.EPSILON
         )
