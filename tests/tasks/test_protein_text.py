@@ -113,6 +113,22 @@ def test_without_weights_nothing_is_hidden(words: WordPieces, pairs: list[Pair],
     assert set(metrics) == {"protein_to_text", "text_to_protein"}
 
 
+def test_equal_texts_are_no_opposites() -> None:
+    torch.manual_seed(0)
+    proteins, texts = torch.randn(4, 6), torch.randn(4, 6)
+    scale = torch.tensor(1.0)
+    apart = contrast(proteins, texts, scale)
+    assert torch.equal(contrast(proteins, texts, scale, torch.tensor([3, 1, 4, 5])).loss, apart.loss)
+    texts[2] = texts[0]
+    joined = contrast(proteins, texts, scale, torch.tensor([7, 1, 7, 5]))
+    unit = [F.normalize(own, dim=-1) for own in (proteins, texts)]
+    shares = [(scale.exp() * logits).softmax(1) for logits in (unit[0] @ unit[1].T, unit[1] @ unit[0].T)]
+    same = torch.eye(4)
+    same[0, 2] = same[2, 0] = 1
+    torch.testing.assert_close(joined.loss, -sum((own * same).sum(1).log().sum() for own in shares))
+    assert joined.loss < contrast(proteins, texts, scale).loss
+
+
 def test_every_part_learns(words: WordPieces, pairs: list[Pair], model: ProtST) -> None:
     model.train().requires_grad_(True)
     loss, _ = ProteinText(words).loss(model, ProteinText(words).collate(pairs, np.random.default_rng(1)))

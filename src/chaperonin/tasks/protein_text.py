@@ -6,6 +6,7 @@ from the protein alone, and multimodal mask prediction, masked residues and word
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import NamedTuple
 
 import numpy as np
@@ -49,6 +50,8 @@ class PairBatch:
     """Text and place in it of hidden words."""
     words: Int[Tensor, " words"]
     """Which they are."""
+    kinds: Int[Tensor, " texts"]
+    """Equal numbers for equal texts."""
 
     @property
     def targets(self) -> int:
@@ -62,7 +65,8 @@ class PairBatch:
 
     def to(self, device: torch.device) -> "PairBatch":
         """The same batch on a device."""
-        moved = (own.to(device) for own in (self.residue_places, self.residues, self.word_places, self.words))
+        hidden = (self.residue_places, self.residues, self.word_places, self.words, self.kinds)
+        moved = (own.to(device) for own in hidden)
         return PairBatch(self.tokens.to(device), self.segments, self.texts.to(device), *moved)
 
 
@@ -94,6 +98,7 @@ class ProteinText:
             torch.from_numpy(residues),
             word_places,
             words,
+            torch.tensor([_kind(pair.words) for pair in records]),
         )
 
     def _hide_words(self, texts: TextBatch, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -114,6 +119,7 @@ class ProteinText:
             model.protein_features(hidden, batch.segments),
             model.project_texts(words, batch.texts),
             model.log_scale,
+            batch.kinds,
             together=model.training,
         )
         loss = found.loss
@@ -160,20 +166,34 @@ def contrast(
     proteins: Float[Tensor, "pairs width"],
     texts: Float[Tensor, "pairs width"],
     log_scale: Float[Tensor, ""],
+    kinds: Int[Tensor, " pairs"] | None = None,
     together: bool = True,
 ) -> Contrast:
-    """InfoNCE in both directions; `together`, the others of all processes are what a protein is told apart from."""
+    """InfoNCE in both directions; `together`, the others of all processes are what a protein is told apart from.
+
+    Pairs of one kind, with equal texts, are no opposites: the share that counts is that of all of them. Where all texts
+    differ, this is the published loss.
+    """
     unit = [nn.functional.normalize(vectors.float(), dim=-1) for vectors in (proteins, texts)]
-    gathered = [gather_rows(own) if together else (own, 0) for own in unit]
-    scale = log_scale.exp()
-    own = torch.arange(len(proteins), device=proteins.device) + gathered[0][1]
-    to_texts = scale * unit[0] @ gathered[1][0].T
-    to_proteins = scale * unit[1] @ gathered[0][0].T
-    loss = nn.functional.cross_entropy(to_texts, own, reduction="sum")
-    loss = loss + nn.functional.cross_entropy(to_proteins, own, reduction="sum")
-    return Contrast(
-        loss, (to_texts.detach().argmax(1) == own).sum(), (to_proteins.detach().argmax(1) == own).sum()
+    if kinds is None:
+        start = gather_rows(log_scale.new_zeros(len(proteins)))[1] if together else 0
+        kinds = torch.arange(start, start + len(proteins), device=proteins.device)
+    (all_proteins, all_texts, all_kinds) = (
+        gather_rows(own)[0] if together else own for own in (*unit, kinds)
     )
+    is_same = kinds[:, None] == all_kinds
+    loss, right = log_scale.new_zeros(()), []
+    for own, others in ((unit[0], all_texts), (unit[1], all_proteins)):
+        logits = log_scale.exp() * own @ others.T
+        same = logits.masked_fill(~is_same, -torch.inf)
+        loss = loss + (logits.logsumexp(1) - same.logsumexp(1)).sum()
+        right.append(is_same.gather(1, logits.detach().argmax(1, keepdim=True)).sum())
+    return Contrast(loss, *right)
+
+
+def _kind(words: NDArray[np.int64]) -> int:
+    """A number that equal texts have in every process."""
+    return int.from_bytes(sha256(words.tobytes()).digest()[:7], "little")
 
 
 def _mean_loss(logits: Tensor, targets: Tensor) -> Tensor:
