@@ -14,12 +14,13 @@ from tests.models.test_protst import torchdrug
 from tests.tasks import gathered_contrast
 from torch.nn import functional as F
 
+from chaperonin.data.pairs import Pair
 from chaperonin.data.words import WordPieces
 from chaperonin.models.protst import ProtST
 from chaperonin.models.protst.model import RESIDUES
 from chaperonin.models.protst.weights import LAYOUT
 from chaperonin.protein.alphabet import ESM_ALPHABET
-from chaperonin.tasks.protein_text import Pair, ProteinText, contrast
+from chaperonin.tasks.protein_text import ProteinText, contrast
 from chaperonin.weights.pretrained import assemble
 
 TEXTS = ["a protein located in the nucleus", "membrane", "enzyme of the golgi apparatus", "function : cell"]

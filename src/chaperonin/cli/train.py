@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import torch
 
     from chaperonin.data.sources import Rejected
+    from chaperonin.training.alignment import Alignment
     from chaperonin.training.finetune_settings import FineTuning
     from chaperonin.training.pretrain import Pretraining
 
@@ -54,6 +55,7 @@ def run(
     """
     from chaperonin.errors import UsageError
     from chaperonin.kernels.hardware import choose_device
+    from chaperonin.training.alignment import Alignment
     from chaperonin.training.finetune_settings import FineTuning
     from chaperonin.training.settings import resolve_training
 
@@ -67,6 +69,8 @@ def run(
     place = choose_device(device)
     if isinstance(settings, FineTuning):
         return fine_tune(settings, outdir, place, sweep, dry_run)
+    if isinstance(settings, Alignment):
+        return align_texts(settings, outdir, place, dry_run)
     return pre_train(settings, outdir, place, dry_run)
 
 
@@ -146,6 +150,37 @@ def pre_train(settings: "Pretraining", outdir: Path, place: "torch.device", dry_
         predicted_bytes=held_bytes + expected.memory_bytes,
     )
     _end(outdir, str(outcome))
+    return 3 if failed else 0
+
+
+def align_texts(settings: "Alignment", outdir: Path, place: "torch.device", dry_run: bool = False) -> int:
+    """Pre-train a ProtST, write the model and the report; returns the exit code."""
+    from chaperonin.config import as_yaml
+    from chaperonin.inference.provenance import Provenance
+    from chaperonin.parallel.data import join_processes, leave_processes
+    from chaperonin.training.alignment import MODEL_FOLDER, align, read_pairs
+
+    provenance = Provenance("train", settings, seed=settings.training.seed)
+    processes, place = join_processes(place)
+    with provenance.stage("read and split"):
+        pairs = read_pairs(settings)
+    said = f"{len(pairs.training):,} pairs train, {len(pairs.holdout):,} are held out"
+    if dry_run:
+        print(f"{as_yaml(settings)}\n{said}")
+        return 0
+    if processes.is_first:
+        begin(outdir, as_yaml(settings), pairs.described.rejected)
+        print(said, file=sys.stderr)
+    with provenance.stage("train"):
+        outcome, found = align(settings, pairs, outdir, place, processes)
+    leave_processes()
+    done, failed = len(pairs.sequences), len(pairs.described.rejected)
+    if processes.is_first:
+        provenance.model = {"name": str(outdir / MODEL_FOLDER)}
+        counts = {"read": done + failed, "done": done, "failed": failed, "unique": done}
+        provenance.write(outdir, records=counts, tokens=outcome.tokens, predicted_bytes=None)
+        recalls = "\n".join(f"{name:<28} {value:.4f}" for name, value in found.items() if name != "pairs")
+        _end(outdir, f"{outcome}\n{recalls}" if found else str(outcome))
     return 3 if failed else 0
 
 

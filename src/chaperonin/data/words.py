@@ -50,6 +50,11 @@ class WordPieces:
             advice=f"Put the one of {PUBMEDBERT[1]} there.",
         )
 
+    @property
+    def size(self) -> int:
+        """Word pieces in the vocabulary."""
+        return int(self._tokenizer.get_vocab_size())
+
     def pieces(self, text: str) -> list[int]:
         """Numbers of all word pieces of a text, without ends."""
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from chaperonin.data.pairs import Pair
 from chaperonin.data.words import WordPieces
 from chaperonin.kernels.segments import Segments
 from chaperonin.models.protst import ProtST, TextBatch
@@ -24,15 +25,6 @@ from chaperonin.shapes import Float, Int
 
 CHOSEN = 0.15
 """Share of residues, and of words, that are hidden."""
-
-
-class Pair(NamedTuple):
-    """A protein and its description."""
-
-    residues: NDArray[np.uint8]
-    """Token ids, without ends."""
-    words: NDArray[np.int64]
-    """Word pieces, without ends."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,137 @@
+"""Pre-training of a ProtST: it learns, goes on after a stop, and leaves a model that the verbs open."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from chaperonin.cli.main import main
+from chaperonin.config import resolve
+from chaperonin.inference.protst import load_protst
+from chaperonin.training.alignment import Alignment, align, read_pairs
+from chaperonin.training.loop import Training
+from chaperonin.weights.files import tensors, weight_files
+
+KINDS = {
+    "rich in lysine and charged": "KRDE",
+    "a membrane helix without charge": "LIVF",
+    "small residues of the matrix": "GASP",
+    "aromatic and polar core": "WYHQ",
+}
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def settings_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Proteins whose composition the text tells, and a YAML file for them; the protein model is random."""
+    folder = tmp_path_factory.mktemp("pairs")
+    generator = np.random.default_rng(3)
+    lines = ["id\tsequence\tfunction\tnote"]
+    for number in range(160):
+        text, letters = list(KINDS.items())[number % 4]
+        drawn = generator.choice(list(letters + "ACDEFGHIKLMNPQRSTVWY"), generator.integers(20, 60))
+        lines.append(f"p{number}\t{''.join(drawn)}\tFUNCTION: {text}.\t{'seen' if number % 3 else ''}")
+    lines.append("silent\tMKTAYIAK\t\t")
+    (folder / "pairs.tsv").write_text("\n".join(lines) + "\n")
+    from tests.training.tiny_study import write_base
+
+    write_base(folder / "base")
+    (folder / "protst.yaml").write_text(
+        f"""
+task: protein-text
+model: {folder / "base"}
+space: 32
+text: {{width: 32, depth: 1, heads: 2, vocabulary: 120}}
+data: {{input: {folder / "pairs.tsv"}, columns: [function], batch_pairs: 16, window: 40, holdout_share: 0.2}}
+training:
+  steps: 60
+  precision: fp32
+  log_every: 2
+  evaluate_every: 20
+  checkpoint_every: 4
+  best: text_to_protein
+  schedule: {{peak: 5.0e-3, warmup_steps: 5}}
+"""
+    )
+    return folder / "protst.yaml"
+
+
+def test_it_learns_and_leaves_a_model_that_predicts(
+    settings_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        main(["train", str(settings_file), str(tmp_path / "out"), "--device", "cpu"]) == 3
+    )  # one has no text
+    assert (
+        "1 failed" in capsys.readouterr().err or '"silent"' in (tmp_path / "out/failures.jsonl").read_text()
+    )
+    found = json.loads((tmp_path / "out/retrieval.json").read_text())
+    assert found["protein_to_text_recall@1"] > 2 * found["protein_to_text_chance@1"]
+    assert found["text_to_protein_recall@1"] > 2 * found["text_to_protein_chance@1"]
+    # Classes in words, on proteins that the model has not seen.
+    (tmp_path / "prompts.tsv").write_text(
+        "label\tprompt\n" + "".join(f"{letters}\tFUNCTION: {text}.\n" for text, letters in KINDS.items())
+    )
+    (tmp_path / "new.fasta").write_text("".join(f">{own}\n{own * 8}\n" for own in KINDS.values()))
+    words = [
+        "predict",
+        str(tmp_path / "new.fasta"),
+        str(tmp_path / "told"),
+        "--prompts",
+        str(tmp_path / "prompts.tsv"),
+    ]
+    assert main([*words, "--model", str(tmp_path / "out/model"), "--set", "device=cpu"]) == 0
+    rows = [line.split(",") for line in (tmp_path / "told/predictions.csv").read_text().splitlines()[1:]]
+    assert sum(row[0] == row[1] for row in rows) >= 3
+    assert (tmp_path / "out/report.html").stat().st_size > 10_000
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_last_bit(
+    settings_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = resolve(
+        Alignment, file=settings_file, overrides=["training.steps=10", "training.evaluate_every=5"]
+    )
+    pairs = read_pairs(settings)
+    align(settings, pairs, tmp_path / "whole", CPU)
+    after_step = Training.after_step
+
+    def stops(self: Training, *rest: object) -> None:
+        if self.progress.step == 7:
+            raise KeyboardInterrupt
+        after_step(self, *rest)
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr(Training, "after_step", stops)
+        with pytest.raises(KeyboardInterrupt):
+            align(settings, pairs, tmp_path / "stopped", CPU)
+    align(settings, pairs, tmp_path / "stopped", CPU)
+    whole, again = (dict(tensors(weight_files(tmp_path / name / "model"))) for name in ("whole", "stopped"))
+    assert whole.keys() == again.keys()
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+    assert (tmp_path / "whole/retrieval.json").read_bytes() == (
+        tmp_path / "stopped/retrieval.json"
+    ).read_bytes()
+
+
+def test_what_is_missing_is_said(
+    settings_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", str(settings_file), str(tmp_path), "--device", "cpu", "--set"]
+    assert main([*words, "data.columns=[purpose]"]) == 1
+    assert "no column purpose" in capsys.readouterr().err
+    assert main([*words, "data.batch_pairs=500"]) == 1
+    assert "do not fill one batch of 500" in capsys.readouterr().err
+    assert main([*words, "training.steps=10", "--dry-run"]) == 0
+    assert "pairs train" in capsys.readouterr().out
+
+
+def test_the_model_tells_where_its_vocabulary_is(settings_file: Path, tmp_path: Path) -> None:
+    settings = resolve(Alignment, file=settings_file, overrides=["training.steps=1", "data.holdout_share=0"])
+    align(settings, read_pairs(settings), tmp_path, CPU)
+    model = load_protst(str(tmp_path / "model"), "fp32", "cpu")
+    vectors = model.text_vectors(["FUNCTION: small residues", "membrane helix"])
+    assert vectors.shape == (2, 32)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
