@@ -1,11 +1,13 @@
 """The benchmark of ProtST itself, on tiny shapes."""
 
+import gzip
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from benchmarks import protst
+from benchmarks import protst, protst_evidence
 from chaperonin.kernels.hardware import lacks_int8
 
 
@@ -25,3 +27,29 @@ def test_a_quick_run_compares_both_sides_and_writes_what_it_prints(
 def test_an_unknown_row_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert protst.main(["--rows", "speed"]) == 1
     assert "no row speed" in capsys.readouterr().err
+
+
+def test_the_evidence_is_gathered_from_table_to_figures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generator = np.random.default_rng(0)
+    letters = list("ACDEFGHIKLMNPQRSTVWY")
+
+    def write(path: Path, header: list[str], rows: list[list[str]]) -> None:
+        path.parent.mkdir(parents=True)
+        with gzip.open(path, "wt") as lines:
+            lines.write("\n".join("\t".join(row) for row in (header, *rows)) + "\n")
+
+    located = [
+        [f"P{n}", list(protst_evidence.PLACES)[n % 10], str(n % 8), "".join(generator.choice(letters, 40))]
+        for n in range(80)
+    ]
+    write(tmp_path / "localization/deeploc1_train.tsv.gz", ["acc", "location", "fold", "sequence"], located)
+    described = [["a name", "FUNCTION: some", row[3]] for row in located[:8]]  # the first one is judged: kin
+    write(tmp_path / "text/protein_text_pairs.tsv.gz", ["name", "function", "sequence"], described)
+    arguments = ["--data", str(tmp_path), "--out", str(tmp_path / "out"), "--steps", "1"]
+    assert protst_evidence.main(arguments) == 0
+    printed = capsys.readouterr()
+    assert "1 of 78 pairs are kin of fold 0" in printed.err
+    assert "of 10 proteins of fold 0 | accuracy | MCC |" in printed.out
+    assert "always " in printed.out and "text_to_protein_recall@10" in printed.out

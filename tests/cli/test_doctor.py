@@ -77,7 +77,7 @@ def test_what_the_project_needs_is_no_optional_part(
     capsys: pytest.CaptureFixture[str], fixed_choice: None
 ) -> None:
     assert main(["doctor"]) == 0
-    assert sections(capsys.readouterr().out)["optional parts"].keys() == {"transformers"}
+    assert sections(capsys.readouterr().out)["parts that are loaded when used"].keys() == {"transformers", "peft"}
 
 
 def test_watching_sees_the_bodies_that_run_inside_it() -> None:

@@ -1,9 +1,9 @@
-"""What this machine can do: processor, memory, kernels and why each is chosen, optional parts, models."""
+"""What this machine can do: processor, memory, kernels and why each is chosen, parts, models."""
 
 from importlib.metadata import PackageNotFoundError, version
 
-PARTS = {"transformers": "opens the folders that train and weights convert write"}
-"""Optional package → what it is good for."""
+PARTS = {"transformers": "reads the texts of a ProtST", "peft": "LoRA"}
+"""Package that is loaded when it is used → what for."""
 
 
 def run() -> int:
@@ -23,7 +23,7 @@ def run() -> int:
     _line("PyTorch", torch.__version__)
     _precisions()
     _kernels()
-    _section("optional parts")
+    _section("parts that are loaded when used")
     for name, purpose in PARTS.items():
         _line(name, f"{_installed(name)}; {purpose}")
     _models()

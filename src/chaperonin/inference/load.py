@@ -57,13 +57,15 @@ def load(name: str = BUNDLED, *, precision: Precision = "auto", device: str = "a
     trained = None if own is None else read_trained(own)
     if trained is None:
         folder = resolve(name)
-        layout = layout_of(read_config(folder).get("model_type"), where=str(folder))
-        model = load_folder(layout, folder)
-        if not isinstance(model, ESM):
+        kind = read_config(folder).get("model_type")
+        layout = layout_of(kind, where=str(folder))
+        if kind != "esm":
             raise UsageError(
                 f"{name} is no language model",
                 advice="`chaperonin fold` runs an AlphaFold, `search` and `predict --prompts` run a ProtST.",
             )
+        model = load_folder(layout, folder)
+        assert isinstance(model, ESM)
     else:
         folder, model = trained.folder, trained.backbone()
     parameters = sum(parameter.numel() for parameter in model.parameters())
