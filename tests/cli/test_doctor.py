@@ -73,13 +73,6 @@ def test_a_gpu_gets_bf16_by_itself(
     assert found["precision on cuda"]["auto"] == "bf16: the GPU has it natively"
 
 
-def test_what_the_project_needs_is_no_optional_part(
-    capsys: pytest.CaptureFixture[str], fixed_choice: None
-) -> None:
-    assert main(["doctor"]) == 0
-    assert sections(capsys.readouterr().out)["parts that are loaded when used"].keys() == {"transformers", "peft"}
-
-
 def test_watching_sees_the_bodies_that_run_inside_it() -> None:
     streams = [torch.randn(9, 2, 8) for _ in range(3)]
     with watch() as chosen:

@@ -1,9 +1,4 @@
-"""What this machine can do: processor, memory, kernels and why each is chosen, parts, models."""
-
-from importlib.metadata import PackageNotFoundError, version
-
-PARTS = {"transformers": "reads the texts of a ProtST", "peft": "LoRA"}
-"""Package that is loaded when it is used → what for."""
+"""What this machine can do: processor, memory, kernels and why each is chosen, models."""
 
 
 def run() -> int:
@@ -23,9 +18,6 @@ def run() -> int:
     _line("PyTorch", torch.__version__)
     _precisions()
     _kernels()
-    _section("parts that are loaded when used")
-    for name, purpose in PARTS.items():
-        _line(name, f"{_installed(name)}; {purpose}")
     _models()
     return 0
 
@@ -76,13 +68,6 @@ def _models() -> None:
         _line(f"chaperonin/{name}", "ships with the program: for predict and serve")
     for cached in hub.cached():
         _line(cached.name, str(cached.folder))
-
-
-def _installed(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return f"not installed: pip install {package}"
 
 
 def _section(title: str) -> None:
