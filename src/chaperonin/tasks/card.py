@@ -235,6 +235,8 @@ def _plain_head(name: str, target: "Target", head: Mapping[str, str]) -> str:
     )
     if head.get("hidden") == "tanh":
         lines.append('pooled = torch.tanh(head["dense.weight"] @ pooled + head["dense.bias"])')
+    if head.get("hidden") == "relu":
+        lines.append('pooled = torch.relu(head["dense.weight"] @ pooled + head["dense.bias"])')
     lines.append('logits = head["out_proj.weight"] @ pooled + head["out_proj.bias"]')
     return "\n".join(lines) + "\n"
 

@@ -38,10 +38,10 @@ from chaperonin.models.esm.model import ESM
 from chaperonin.tasks.calibration import Calibration
 from chaperonin.tasks.card import model_card
 from chaperonin.tasks.domain import Domain
+from chaperonin.tasks.encoder import encoder_config, read_encoder
 from chaperonin.tasks.heads import build_head
 from chaperonin.tasks.huggingface import (
     PEFT_TASKS,
-    PREFIX,
     add_to_model,
     auto_class,
     head_tensors,
@@ -50,9 +50,9 @@ from chaperonin.tasks.huggingface import (
 from chaperonin.tasks.prediction import Output, Prediction, predict_one
 from chaperonin.tasks.predictor import Predictor
 from chaperonin.tasks.target import Target
-from chaperonin.weights.files import read_config, tensors, weight_files
+from chaperonin.weights.files import tensors, weight_files
 from chaperonin.weights.hub import BUNDLED, resolve
-from chaperonin.weights.pretrained import assemble, save_folder
+from chaperonin.weights.pretrained import save_folder
 
 FORMAT = 1
 TASK, HEAD, DOMAIN, METRICS, CARD = (
@@ -120,8 +120,8 @@ class Trained:
     def backbone(self) -> ESM:
         """The plain model with what was learned in it, on the CPU in the files' own dtype."""
         if self.method == "full":
-            return _backbone(self.folder)
-        model = _backbone(self.base.verified(str(self.folder)))
+            return read_encoder(self.folder)
+        model = read_encoder(self.base.verified(str(self.folder)))
         if self.adapter is not None:
             merge(model, self.adapter)
         return model
@@ -328,7 +328,7 @@ def read_trained(folder: Path) -> Trained:
             raise ValueError(f"method {method!r} or pooling {pooling!r} is none that is known")
     except (KeyError, TypeError, ValueError, ChaperoninError) as error:
         raise _damaged(where, f"says no trained model ({error!r})") from error
-    width = _width(folder if method == "full" else base.folder(str(folder)))
+    width = encoder_config(folder if method == "full" else base.folder(str(folder))).width
     return Trained(
         folder,
         method,
@@ -388,18 +388,3 @@ def _named(path: Path) -> dict[str, Tensor]:
 
 def _damaged(where: str, what: str) -> WeightsError:
     return WeightsError(what, where=where, advice="Copy the whole folder again, or train again.")
-
-
-def _width(folder: Path) -> int:
-    config = read_config(folder)
-    return int(layout_of(config.get("model_type"), str(folder)).read_config(config, str(folder)).width)
-
-
-def _backbone(folder: Path) -> ESM:
-    """The model of a folder, without the copy of the head that transformers finds in it."""
-    config = read_config(folder)
-    layout = layout_of(config.get("model_type"), where=str(folder))
-    named = {name: tensor for name, tensor in tensors(weight_files(folder)) if not name.startswith(PREFIX)}
-    model = assemble(layout, layout.read_config(config, str(folder)), named, "huggingface", str(folder))
-    assert isinstance(model, ESM)
-    return model.eval()

@@ -10,7 +10,7 @@ from chaperonin.shapes import Float
 from chaperonin.tasks.target import Target
 
 Pooling = Literal["mean", "cls"]
-Hidden = Literal["none", "tanh"]
+Hidden = Literal["none", "tanh", "relu"]
 
 BLOCK = {"cpu": 2**20, "cuda": 2**25}
 """Activations of the pair head that exist at a time: what stays in a processor's cache, what fills a graphics
@@ -18,13 +18,16 @@ processor."""
 
 
 class SequenceHead(nn.Module):
-    """One vector for a protein, and a linear layer, or with `tanh` the two of transformers' EsmClassificationHead."""
+    """One vector for a protein, and a linear layer, or two.
+
+    With `tanh` between them they are those of transformers' EsmClassificationHead, with `relu` those of ProtST.
+    """
 
     def __init__(self, width: int, outputs: int, pooling: Pooling = "mean", hidden: Hidden = "none") -> None:
         super().__init__()
         self.pooling = pooling
         self.hidden = hidden
-        if hidden == "tanh":
+        if hidden != "none":
             self.dense = nn.Linear(width, width)
         self.out_proj = nn.Linear(width, outputs)
 
@@ -41,6 +44,8 @@ class SequenceHead(nn.Module):
         """Logits."""
         if self.hidden == "tanh":
             pooled = torch.tanh(self.dense(pooled))
+        elif self.hidden == "relu":
+            pooled = torch.relu(self.dense(pooled))
         return self.out_proj(pooled)
 
 

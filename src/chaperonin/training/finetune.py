@@ -16,11 +16,11 @@ from chaperonin.adapt.lora import require_gradients
 from chaperonin.adapt.prepare import prepare
 from chaperonin.data.batching import plan_batches
 from chaperonin.data.splitting import Parts
-from chaperonin.models import layout_of
 from chaperonin.models.esm.model import ESM
 from chaperonin.parallel.data import Processes
 from chaperonin.tasks import TASKS, Supervised
 from chaperonin.tasks.calibration import Calibration
+from chaperonin.tasks.encoder import read_encoder
 from chaperonin.tasks.features import in_chunks
 from chaperonin.tasks.folder import Base, Trained, read_trained, save_trained
 from chaperonin.tasks.heads import build_head
@@ -35,9 +35,7 @@ from chaperonin.training.loop import LoopSettings, Outcome, Training
 from chaperonin.training.material import Material
 from chaperonin.training.means import apply_means, base_dtype, trainable_parameters
 from chaperonin.training.precision import autocast_dtype
-from chaperonin.weights.files import read_config
 from chaperonin.weights.hub import resolve
-from chaperonin.weights.pretrained import load_folder
 
 UNFINISHED = "checkpoints/model"
 """The trained model before it is calibrated."""
@@ -174,16 +172,16 @@ def new_predictor(
 
 
 def load_base(name: str, dtype: torch.dtype = torch.float32) -> ESM:
-    """The plain model of a name on the CPU: the matrices of its layers in `dtype`, all else in fp32."""
+    """The plain model of a name on the CPU, of a ProtST its protein tower.
+
+    The matrices of its layers are in `dtype`, all else in fp32.
+    """
     folder = resolve(name)
 
     def kept(name: str, tensor: Tensor) -> Tensor:
         return tensor.to(dtype if name.startswith("layers.") and tensor.ndim == 2 else torch.float32)
 
-    layout = layout_of(read_config(folder).get("model_type"), where=str(folder))
-    model = load_folder(layout, folder, change=kept)
-    assert isinstance(model, ESM)
-    return model
+    return read_encoder(folder, change=kept)
 
 
 def training_examples(

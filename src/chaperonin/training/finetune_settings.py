@@ -24,8 +24,9 @@ class HeadSettings:
 
     pooling: Literal["mean", "cls"] = "mean"
     """One vector of a protein: the mean over its residues, or the token in front."""
-    hidden: Literal["none", "tanh"] = "none"
-    """`tanh` is one layer more, as Hugging Face's classification head has it; with `cls` its classes open the model."""
+    hidden: Literal["none", "tanh", "relu"] = "none"
+    """`tanh` is one layer more, as Hugging Face's classification head has it; with `cls` its classes open the model.
+    `relu` is one layer more, as ProtST's head has it."""
 
 
 @dataclass(frozen=True)
