@@ -76,6 +76,16 @@ def test_one_text_is_typed_and_its_hits_are_printed(
     assert "best hits" in page and all(hit[2] in page for hit in hits(tmp_path))
 
 
+def test_equal_proteins_stand_in_their_order_across_portions(
+    model: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verb, "_AT_ONCE", 4)
+    found = search(model, [TEXTS[0]], {f"p{n}": "MKTAYIAKQR" for n in range(9)}, top=9)
+    assert [hit.id for hit in found] == [f"p{n}" for n in range(9)]
+    assert len({hit.cosine for hit in found}) == 1
+    assert search(model, [], {"p": "MKT"}) == [] and search(model, TEXTS, {}) == []
+
+
 def test_equal_proteins_agree_equally_and_keep_their_order(
     proteins: dict[str, str], folder: Path, tmp_path: Path
 ) -> None:
@@ -105,6 +115,8 @@ def test_the_best_texts_of_each_protein(
         ("absent.tsv", (), "no such file"),
         ("\U0001f9ec", (), "no word that the model knows"),
         ("nucleus", ("--top", "0"), "top = 0"),
+        ("{folder}/notes.txt", (), "a file that is no table"),
+        ("[SEP]", (), "no word that the model knows"),
     ],
 )
 def test_what_is_no_query_is_said(
@@ -116,5 +128,6 @@ def test_what_is_no_query_is_said(
     options: tuple[str, ...],
     said: str,
 ) -> None:
-    assert run(query, tmp_path, folder, *options) == 1
+    (tmp_path / "notes.txt").write_text("nucleus\n")
+    assert run(query.replace("{folder}", str(tmp_path)), tmp_path, folder, *options) == 1
     assert said in capsys.readouterr().err

@@ -121,6 +121,49 @@ def test_pieces_are_those_of_transformers_on_the_published_prompts(real_data: Pa
     assert ours.pieces("Ärger 42nd Golgi") == theirs.encode("Ärger 42nd Golgi", add_special_tokens=False)
 
 
+def test_enzymes_that_are_called_alike_are_told_apart(real_data: Path) -> None:
+    for path in (real_data / "text/protst_zero_shot").glob("reaction_*.tsv"):
+        prompts = read_prompts(path)
+        assert len({prompt.label for prompt in prompts}) == len(prompts) == 384
+
+
+def test_another_vocabulary_is_another_job_or_refused(
+    inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "own"
+    write_protst(own)
+    assert run(inputs, own) == 3
+    pieces = (own / "vocab.txt").read_text().splitlines()
+    (own / "vocab.txt").write_text("\n".join([*pieces[:5], *reversed(pieces[5:])]) + "\n")
+    capsys.readouterr()
+    assert run(inputs, own) == 1
+    assert "other settings" in capsys.readouterr().err
+    (own / "vocab.txt").write_text("\n".join([*pieces, *(f"word{n}" for n in range(300))]) + "\n")
+    assert run(inputs, own, "--overwrite") == 1
+    assert "word pieces, the text tower 300" in capsys.readouterr().err
+
+
+def test_damaged_weights_choose_nothing(tmp_path: Path) -> None:
+    model = load_protst(str(_written(tmp_path)), "fp32", "cpu")
+    assert model.model.protein_projection is not None
+    model.model.protein_projection.out.bias.fill_(torch.nan)
+    with pytest.raises(WeightsError, match="not finite"):
+        model.protein_vectors(["MKT"], 100)
+
+
+def _written(tmp_path: Path) -> Path:
+    write_protst(tmp_path / "nan")
+    return tmp_path / "nan"
+
+
+def test_published_is_cut_in_memory_too(folder: Path) -> None:
+    model = load_protst(str(folder), "fp32", "cpu")
+    whole, cut = "MKTAYIAKQR" * 110, ("MKTAYIAKQR" * 110)[:1022]
+    published = model.protein_vectors([whole], 4096, "published")
+    np.testing.assert_array_equal(published, model.protein_vectors([cut], 4096))
+    assert not np.allclose(published, model.protein_vectors([whole], 4096), atol=1e-7)
+
+
 def test_the_published_prompt_files_work_as_they_are(real_data: Path, inputs: Path, folder: Path) -> None:
     (inputs / "prompts.tsv").unlink()
     (inputs / "prompts.tsv").symlink_to(real_data / "text/protst_zero_shot/subloc_template.tsv")

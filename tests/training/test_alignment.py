@@ -10,7 +10,7 @@ import torch
 from chaperonin.cli.main import main
 from chaperonin.config import resolve
 from chaperonin.inference.protst import load_protst
-from chaperonin.training.alignment import Alignment, align, read_pairs
+from chaperonin.training.alignment import Alignment, _chance, align, read_pairs
 from chaperonin.training.loop import Training
 from chaperonin.weights.files import tensors, weight_files
 
@@ -116,12 +116,24 @@ def test_a_run_that_was_stopped_goes_on_to_the_last_bit(
     ).read_bytes()
 
 
+def test_chance_is_that_of_drawing_without_putting_back() -> None:
+    same = torch.eye(8, dtype=torch.bool)
+    assert _chance(same, 1) == pytest.approx(1 / 8) and _chance(same, 10) == 1
+    same[0, 1] = same[1, 0] = True
+    pairs = 1 - (6 / 8) * (5 / 7)
+    assert _chance(same, 2) == pytest.approx((2 * pairs + 6 * 2 / 8) / 8)
+
+
 def test_what_is_missing_is_said(
     settings_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["train", str(settings_file), str(tmp_path), "--device", "cpu", "--set"]
     assert main([*words, "data.columns=[purpose]"]) == 1
     assert "no column purpose" in capsys.readouterr().err
+    assert main([*words, "space=20"]) == 1
+    assert "20 channels cannot be shared by 8 heads" in capsys.readouterr().err
+    assert main([*words, "data.input=''"]) == 1
+    assert "no pairs to learn from" in capsys.readouterr().err
     assert main([*words, "data.batch_pairs=500"]) == 1
     assert "do not fill one batch of 500" in capsys.readouterr().err
     assert main([*words, "training.steps=10", "--dry-run"]) == 0

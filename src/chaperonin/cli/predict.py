@@ -51,9 +51,11 @@ def run(
 
 def _zero_shot(input: Path, outdir: Path, options: dict[str, str | None], job: JobOptions) -> int:
     from chaperonin.cli.sequence_verb import run_job
+    from chaperonin.data.prompts import read_prompts
     from chaperonin.inference.protst import load_protst
     from chaperonin.inference.zero_shot import ZeroShotSettings, zero_shot_job
 
     settings = job.resolve(ZeroShotSettings, options)
+    read_prompts(settings.prompts, settings.column)  # before the model, which takes longer
     model = load_protst(settings.model, settings.precision, settings.device)
     return run_job(zero_shot_job, model, model.tower, settings, input, outdir, job.overwrite, job.dry_run)

@@ -38,7 +38,7 @@ def run(
     """
     from chaperonin.cli.sequence_verb import run_job
     from chaperonin.inference.protst import load_protst
-    from chaperonin.inference.search import SearchSettings, search_job
+    from chaperonin.inference.search import SearchSettings, read_texts, search_job
 
     options = {
         "model": model,
@@ -48,6 +48,7 @@ def run(
         "of_proteins": texts or None,
     }
     settings = job.resolve(SearchSettings, options)
+    read_texts(settings.texts, settings.column)  # before the model, which takes longer
     found = load_protst(settings.model, settings.precision, settings.device)
     code = run_job(search_job, found, found.tower, settings, input, outdir, job.overwrite, job.dry_run)
     if not job.dry_run and code != 1:

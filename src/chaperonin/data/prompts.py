@@ -1,5 +1,6 @@
 """Files of prompts: one class a row, with the text that describes it."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,8 @@ def read_prompts(path: str | Path, column: str = "", least: int = 2) -> list[Pro
     """Texts in the file's order; InputError names the line of what is empty, too long or there twice.
 
     column: where the text stands, by default `prompt`, `text` or `name`. Without a column `label` or `class` the text
-    is its own label. The texts are taken as they stand, blanks at their ends too: they are part of ProtST's protocol.
+    is its own label, with a number behind it where it stands there again. The texts are taken as they stand, blanks at
+    their ends too: they are part of ProtST's protocol.
     """
     path = Path(path)
     if not path.is_file():
@@ -32,15 +34,18 @@ def read_prompts(path: str | Path, column: str = "", least: int = 2) -> list[Pro
     table = read_table(path)
     header = {name.lower(): name for name in table.header}
     text_column = _column(header, (column.lower(),) if column else TEXT_COLUMNS, path)
-    label_column = next((header[name] for name in LABEL_COLUMNS if name in header), text_column)
+    label_column = next((header[name] for name in LABEL_COLUMNS if name in header), None)
     found: list[Prompt] = []
     lines: dict[str, int] = {}
     for row in table.rows:
         where = f"{path}:{row.line}"
         if row.error is not None:
             raise InputError(row.error.what, where=where, advice=row.error.advice)
-        text, label = row.columns[text_column], row.columns[label_column].strip()
+        text = row.columns[text_column]
+        label = row.columns[label_column or text_column].strip()
         _check(text, label, where)
+        if label_column is None:
+            label = _apart(label, lines)
         if label in lines:
             raise InputError(
                 f"the label {label!r} stands in line {lines[label]} too",
@@ -65,6 +70,12 @@ def _column(header: dict[str, str], wanted: tuple[str, ...], path: Path) -> str:
         where=str(path),
         advice=f"There are: {', '.join(header.values())}. Name one with --set column=NAME.",
     )
+
+
+def _apart(label: str, taken: Container[str]) -> str:
+    """A text that stands several times, as in ProtST's tables of enzymes, is told apart by a number."""
+    names = (label, *(f"{label} [{number}]" for number in range(2, 1000)))
+    return next((name for name in names if name not in taken), label)
 
 
 def _check(text: str, label: str, where: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import torch
@@ -26,6 +27,9 @@ class WordPieces:
     """The tokenizer of a text tower."""
 
     def __init__(self, vocabulary: Path, lowercase: bool = True) -> None:
+        self.path = vocabulary
+        self.sha256 = sha256(vocabulary.read_bytes() + bytes([lowercase])).hexdigest()
+        """Of all that numbers depend on."""
         self._tokenizer = BertWordPieceTokenizer(str(vocabulary), lowercase=lowercase)
         special = {name: self._tokenizer.token_to_id(name) for name in (_CLS, _SEP, _PAD, _UNKNOWN)}
         if absent := [name for name, number in special.items() if number is None]:
@@ -73,11 +77,12 @@ class WordPieces:
         width = max(map(len, rows))
         tokens = torch.tensor([row + [self.pad] * (width - len(row)) for row in rows])
         is_token = torch.tensor([[place < len(row) for place in range(width)] for row in rows])
-        return TextBatch(tokens, is_token, is_token & (tokens != self.cls) & (tokens != self.sep))
+        is_word = is_token & ~torch.isin(tokens, torch.tensor([self.cls, self.sep, self.pad]))
+        return TextBatch(tokens, is_token, is_word)
 
     def _known(self, text: str) -> list[int]:
         pieces = self.pieces(text)
-        if all(piece == self.unknown for piece in pieces):
+        if set(pieces) <= {self.unknown, self.cls, self.sep, self.pad}:
             what = "no word that the model knows" if pieces else "no text"
             raise InputError(f"{text[:40]!r}: {what}", advice="Write words, in English.")
         return pieces

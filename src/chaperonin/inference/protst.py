@@ -1,5 +1,6 @@
 """A ProtST ready to run: proteins and texts to vectors in one space."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,8 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from chaperonin.adapt.prepare import prepare
-from chaperonin.data.words import LONGEST, WordPieces
-from chaperonin.errors import UsageError
+from chaperonin.data.prompts import Prompt
+from chaperonin.data.windows import WINDOW
+from chaperonin.data.words import LONGEST, PUBMEDBERT, WordPieces
+from chaperonin.errors import UsageError, WeightsError
 from chaperonin.inference.load import Origin, Precision
 from chaperonin.kernels.hardware import choose_device
 from chaperonin.models import layout_of
@@ -22,6 +25,8 @@ from chaperonin.tasks.features import in_chunks
 from chaperonin.weights.files import read_config
 from chaperonin.weights.hub import resolve
 from chaperonin.weights.pretrained import load_folder
+
+log = logging.getLogger(__name__)
 
 PUBLISHED = "mila-intel/ProtST-esm1b"
 """The published model."""
@@ -47,11 +52,28 @@ class Loaded:
 
     @cached_property
     def words(self) -> WordPieces:
-        """The vocabulary; WeightsError where it is missing."""
-        return WordPieces.of(self.folder)
+        """The vocabulary; WeightsError where it is missing, or another model's."""
+        if self.model.text is None or self.model.config.text is None:
+            raise WeightsError(
+                "this checkpoint has no text tower",
+                where=str(self.folder),
+                advice="Use a ProtST that has one.",
+            )
+        words, known = WordPieces.of(self.folder), self.model.config.text["vocab_size"]
+        if words.size > known:
+            raise WeightsError(
+                f"the vocabulary has {words.size:,} word pieces, the text tower {known:,}",
+                where=str(words.path),
+                advice=f"Put the one of {PUBMEDBERT[1]} there.",
+            )
+        return words
 
-    def protein_vectors(self, sequences: Sequence[str], token_budget: int) -> NDArray[np.float32]:
-        """`[proteins, width]`, of unit length; long ones from blended windows."""
+    def protein_vectors(
+        self, sequences: Sequence[str], token_budget: int, compat: Compat = "none"
+    ) -> NDArray[np.float32]:
+        """`[proteins, width]`, of unit length; long ones from blended windows, or cut as published."""
+        if compat == "published":
+            sequences = [sequence[:WINDOW] for sequence in sequences]
         means = np.empty((len(sequences), self.tower.config.width), dtype=np.float32)
         for number, vectors in in_chunks(self.tower, sequences, token_budget):
             means[number] = vectors[1:].mean(axis=0)
@@ -61,7 +83,7 @@ class Loaded:
 
     def text_vectors(self, texts: Sequence[str], compat: Compat = "none") -> NDArray[np.float32]:
         """`[texts, width]`, of unit length; InputError for a text without words."""
-        found = []
+        found = [np.empty((0, self.model.config.width), dtype=np.float32)]
         with torch.inference_mode():
             for start in range(0, len(texts), TEXTS_AT_ONCE):
                 some = texts[start : start + TEXTS_AT_ONCE]
@@ -69,11 +91,13 @@ class Loaded:
                 found.append(_unit(self.model.text_features(batch.to(self.device))))
         return np.concatenate(found)
 
-    def cut(self, texts: Sequence[str]) -> list[int]:
-        """Numbers of the texts of which the model reads only the beginning."""
-        return [
-            number for number, text in enumerate(texts) if len(self.words.pieces(text)) > self.longest_text
-        ]
+    def tell_cut(self, prompts: Sequence[Prompt]) -> None:
+        """Name the texts of which the model reads only the beginning."""
+        cut = [one.label for one in prompts if len(self.words.pieces(one.text)) > self.longest_text]
+        if cut:
+            named = ", ".join(label[:40] for label in cut[:3])
+            more = f" and {len(cut) - 3} more" if len(cut) > 3 else ""
+            log.info("only the first %d word pieces are read of %s%s", self.longest_text, named, more)
 
     @property
     def longest_text(self) -> int:
@@ -112,4 +136,10 @@ def load_protst(name: str = PUBLISHED, precision: Precision = "auto", device: st
 
 
 def _unit(vectors: torch.Tensor) -> NDArray[np.float32]:
-    return torch.nn.functional.normalize(vectors.float(), dim=-1).cpu().numpy()
+    found = torch.nn.functional.normalize(vectors.float(), dim=-1).cpu().numpy()
+    if not np.isfinite(found).all():
+        raise WeightsError(
+            "vectors that are not finite numbers",
+            advice="The weights are damaged: fetch or convert them again.",
+        )
+    return found

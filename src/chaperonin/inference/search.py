@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ FILE = "hits.csv"
 HEADER = ("query", "rank", "id", "cosine")
 _AT_ONCE = 4096
 """Vectors that are compared with the best ones so far."""
+_LONGEST_PATH = 255
 _TABLES = (".tsv", ".csv", ".tab", ".parquet")
 
 
@@ -43,11 +45,13 @@ class SearchSettings(SequenceSettings):
     top: int = 10
     """How many hits of each query."""
     compat: Compat = "none"
-    """`published`: texts without [SEP], as in the published evaluation."""
+    """`published`: as the published evaluation, texts without [SEP] and proteins cut at 1,022 residues."""
 
     def __post_init__(self) -> None:
         if self.top < 1:
             raise UsageError(f"top = {self.top}", advice="Give a number of at least 1.")
+        if self.compat == "published" and self.long == "window":
+            object.__setattr__(self, "long", "truncate")
 
 
 @dataclass(frozen=True)
@@ -65,8 +69,14 @@ class Hit:
 def read_texts(texts: str, column: str = "") -> list[Prompt]:
     """The text itself, or the rows of the file that is called so; InputError for an empty or endless one."""
     path = Path(texts)
-    if path.suffix.lower() in _TABLES:
+    if Path(path.name.removesuffix(".gz")).suffix.lower() in _TABLES:
         return read_prompts(path, column, least=1)
+    if len(texts) < _LONGEST_PATH and path.is_file():
+        raise InputError(
+            "a file that is no table",
+            where=texts,
+            advice=f"Call it {path.stem}.tsv, and its first line text. To search for these words, add a full stop.",
+        )
     if not texts.strip() or len(texts) > MOST_CHARACTERS:
         raise InputError(
             f"a text of {len(texts.strip()):,} characters",
@@ -79,7 +89,7 @@ def search(
     model: Loaded, texts: Sequence[str], proteins: Mapping[str, str], top: int = 10, compat: Compat = "none"
 ) -> list[Hit]:
     """The best proteins, id → sequence, for each text, in memory; sequences as they stand."""
-    vectors = model.protein_vectors(list(proteins.values()), 4096)
+    vectors = model.protein_vectors(list(proteins.values()), 4096, compat)
     named = zip(proteins, vectors, strict=True)
     return list(_best_for_each(texts, model.text_vectors(texts, compat), named, top))
 
@@ -93,8 +103,10 @@ def search_job(
     """
     prompts = read_texts(settings.texts, settings.column)
     vectors = model.text_vectors([prompt.text for prompt in prompts], settings.compat)
-    digest = sha256("\n".join(f"{prompt.label}\t{prompt.text}" for prompt in prompts).encode()).hexdigest()
-    # The texts count, not where their file lies.
+    model.tell_cut(prompts)
+    lines = [f"{prompt.label}\t{prompt.text}" for prompt in prompts]
+    digest = sha256("\n".join([model.words.sha256, *lines]).encode()).hexdigest()
+    # The texts count, and how they are read, not where their file lies.
     settings = replace(settings, texts=f"{len(prompts)} texts {digest}")
 
     def write(job: Job, outdir: Path, tower: ESM) -> list[Path]:
@@ -122,31 +134,22 @@ def _best_for_each(
     top: int,
 ) -> Iterator[Hit]:
     """Queries in their order; of equal cosines the earlier one is better. Only the best ones are held."""
-    ids: list[str] = []
     cosines = np.empty((len(queries), 0), dtype=np.float32)
-    places = np.empty((len(queries), 0), dtype=np.int64)
-    waiting: list[NDArray[np.float32]] = []
-
-    def sift() -> None:
-        nonlocal cosines, places
-        first = len(ids) - len(waiting)
-        new = vectors @ np.stack(waiting).T
-        cosines = np.concatenate([cosines, new], axis=1)
-        places = np.concatenate([places, np.tile(np.arange(first, len(ids)), (len(queries), 1))], axis=1)
+    ids = np.empty((len(queries), 0), dtype=object)
+    proteins = iter(named)
+    while portion := list(islice(proteins, _AT_ONCE)):
+        # Filled up: a product of other sizes may round otherwise, and equal proteins would differ.
+        rows = np.zeros((_AT_ONCE, vectors.shape[1]), dtype=np.float32)
+        rows[: len(portion)] = [vector for _, vector in portion]
+        own = np.empty((1, len(portion)), dtype=object)
+        own[0] = [id for id, _ in portion]
+        cosines = np.concatenate([cosines, (vectors @ rows.T)[:, : len(portion)]], axis=1)
+        ids = np.concatenate([ids, own.repeat(len(queries), axis=0)], axis=1)
         best = np.argsort(-cosines, axis=1, kind="stable")[:, :top]
-        cosines, places = np.take_along_axis(cosines, best, 1), np.take_along_axis(places, best, 1)
-        waiting.clear()
-
-    for id, vector in named:
-        ids.append(id)
-        waiting.append(vector)
-        if len(waiting) == _AT_ONCE:
-            sift()
-    if waiting:
-        sift()
-    for query, own, at in zip(queries, cosines, places, strict=True):
-        for rank, (cosine, place) in enumerate(zip(own, at, strict=True), start=1):
-            yield Hit(query, rank, ids[place], float(cosine))
+        cosines, ids = np.take_along_axis(cosines, best, 1), np.take_along_axis(ids, best, 1)
+    for query, scores, found in zip(queries, cosines, ids, strict=True):
+        for rank, (cosine, id) in enumerate(zip(scores, found, strict=True), start=1):
+            yield Hit(query, rank, id, float(cosine))
 
 
 def _texts_for_each(

@@ -1,7 +1,6 @@
 """Classes described in words: each protein gets the one whose text agrees with it most (ProtST, section 4.3)."""
 
 import csv
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,8 +22,6 @@ from chaperonin.inference.sequences import SequenceJob, SequenceSettings
 from chaperonin.models.esm.model import ESM
 from chaperonin.tasks.prediction import Prediction, cells, header
 from chaperonin.tasks.target import Target
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -73,9 +70,7 @@ class Classes:
 def classes_of(model: Loaded, prompts: Sequence[Prompt], compat: Compat = "none") -> Classes:
     """The vectors of prompts, each text once."""
     texts = [prompt.text for prompt in prompts]
-    if cut := model.cut(texts):
-        named = ", ".join(prompts[number].label[:40] for number in cut[:3])
-        log.info("only the first %d word pieces are read of %s", model.longest_text, named)
+    model.tell_cut(prompts)
     labels = tuple(prompt.label for prompt in prompts)
     target = Target("sequence", "multiclass" if len(labels) > 2 else "binary", labels)
     return Classes(target, model.text_vectors(texts, compat), model.scale)
@@ -86,7 +81,7 @@ def zero_shot(
 ) -> dict[str, Prediction]:
     """Class of each protein, id → sequence, in memory; sequences as they stand."""
     classes = classes_of(model, prompts, compat)
-    vectors = model.protein_vectors(list(proteins.values()), 4096)
+    vectors = model.protein_vectors(list(proteins.values()), 4096, compat)
     return {id: classes.prediction(vector) for id, vector in zip(proteins, vectors, strict=True)}
 
 
@@ -99,8 +94,9 @@ def zero_shot_job(
     path = Path(settings.prompts)
     prompts = read_prompts(path, settings.column)
     classes = classes_of(model, prompts, settings.compat)
-    # The texts count, not where their file lies.
-    settings = replace(settings, prompts=f"{path.name} {sha256(path.read_bytes()).hexdigest()}")
+    # The texts count, and how they are read, not where their file lies.
+    digest = sha256(path.read_bytes() + model.words.sha256.encode()).hexdigest()
+    settings = replace(settings, prompts=f"{path.name} {digest}")
     return SequenceJob(
         "predict", settings, partial(compute, model), partial(_write, classes), partial(result_bytes, model)
     ).run(model.tower, source, outdir, overwrite)

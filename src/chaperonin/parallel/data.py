@@ -53,6 +53,14 @@ class Processes:
             for gradient, summed in zip(bucket, flat.split(sizes), strict=True):
                 gradient.copy_(summed.view_as(gradient))
 
+    def share_running(self, model: torch.nn.Module) -> None:
+        """Give every process the first one's figures that follow batches without a gradient (`RUNNING` of a module)."""
+        if self.world == 1:
+            return
+        for module in model.modules():
+            for name in getattr(module, "RUNNING", ()):
+                distributed.broadcast(getattr(module, name).data, src=0)
+
     def add(self, values: Mapping[str, float]) -> dict[str, float]:
         """Sum of every value over the processes; one that a process does not have counts as zero there."""
         if self.world == 1:

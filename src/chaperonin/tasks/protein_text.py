@@ -166,7 +166,16 @@ def contrast(
     Pairs of one kind, with equal texts, are no opposites: the share that counts is that of all of them. Where all texts
     differ, this is the published loss.
     """
-    unit = [nn.functional.normalize(vectors.float(), dim=-1) for vectors in (proteins, texts)]
+    with torch.autocast(
+        proteins.device.type, enabled=False
+    ):  # in bf16, the steps of logits are as large as the loss
+        return _contrast(proteins.float(), texts.float(), log_scale.float(), kinds, together)
+
+
+def _contrast(
+    proteins: Tensor, texts: Tensor, log_scale: Tensor, kinds: Tensor | None, together: bool
+) -> Contrast:
+    unit = [nn.functional.normalize(vectors, dim=-1) for vectors in (proteins, texts)]
     if kinds is None:
         start = gather_rows(log_scale.new_zeros(len(proteins)))[1] if together else 0
         kinds = torch.arange(start, start + len(proteins), device=proteins.device)

@@ -16,16 +16,16 @@ from chaperonin.data.clusters import split
 from chaperonin.data.pairs import Described, Pair, PairStream, make_vocabulary, read_described
 from chaperonin.data.stream import Sequences
 from chaperonin.data.words import LONGEST, VOCABULARY, WordPieces
+from chaperonin.errors import UsageError
 from chaperonin.files import write_atomically
-from chaperonin.models import layout_of
 from chaperonin.models.protst import ProtST, ProtSTConfig
 from chaperonin.models.protst.weights import LAYOUT
 from chaperonin.parallel.data import Processes
+from chaperonin.tasks.encoder import read_encoder
 from chaperonin.tasks.protein_text import ProteinText
 from chaperonin.training.loop import LoopSettings, Outcome, train
-from chaperonin.weights.files import read_config
 from chaperonin.weights.hub import resolve
-from chaperonin.weights.pretrained import load_folder, save_folder
+from chaperonin.weights.pretrained import save_folder
 
 TASK: Literal["protein-text"] = "protein-text"
 MODEL_FOLDER, RETRIEVAL = "model", "retrieval.json"
@@ -82,6 +82,16 @@ class Alignment:
     training: LoopSettings = field(default_factory=LoopSettings)
     """How long and how."""
 
+    def __post_init__(self) -> None:
+        if not self.data.input:
+            raise UsageError("no pairs to learn from", where="data.input", advice="Name a table.")
+        for name, width, heads in (
+            ("text.width", self.text.width, self.text.heads),
+            ("space", self.space, ProtSTConfig.fusion_heads),
+        ):
+            if heads < 1 or width % heads:
+                raise UsageError(f"{width} channels cannot be shared by {heads} heads", where=name)
+
 
 @dataclass(frozen=True)
 class Pairs:
@@ -116,10 +126,10 @@ def align(
     """Train, leave the model in `folder`/model and what it finds of the hold-out in retrieval.json; returns both."""
     processes = processes or Processes()
     data = settings.data
-    if processes.is_first and not (folder / VOCABULARY).is_file():
-        texts = [pairs.described.texts[int(number)] for number in pairs.training]
-        make_vocabulary(texts, settings.text.vocabulary, folder)
-    processes.from_first(None)  # the others wait for the file
+    # Made anew each time, in every process: the same texts give the same one.
+    make_vocabulary(
+        [pairs.described.texts[int(number)] for number in pairs.training], settings.text.vocabulary, folder
+    )
     words = WordPieces(folder / VOCABULARY)
     pieces = [np.array(words.pieces(text)[:LONGEST]) for text in pairs.described.texts]
     model = new_model(settings, words, device)
@@ -137,7 +147,15 @@ def align(
     batches = [judged[start : start + data.batch_pairs] for start in range(0, len(judged), data.batch_pairs)]
     task = ProteinText(words, settings.residue_weight, settings.fusion_weight)
     outcome = train(
-        model, task, stream, batches, settings.training, folder, identity(settings, pairs), processes
+        model,
+        task,
+        stream,
+        batches,
+        settings.training,
+        folder,
+        # What a protein is told apart from are the pairs of all processes.
+        {**identity(settings, pairs), "the number of processes": processes.world},
+        processes,
     )
     found = retrieval(model.eval(), task, batches) if judged else {}
     if processes.is_first:
@@ -149,9 +167,7 @@ def align(
 
 def new_model(settings: Alignment, words: WordPieces, device: torch.device) -> ProtST:
     """The protein model as it is, beside a text model, projections and fusion with fresh weights."""
-    folder = resolve(settings.model)
-    layout = layout_of(read_config(folder).get("model_type"), where=str(folder))
-    protein = load_folder(layout, folder).float()
+    protein = read_encoder(resolve(settings.model)).float()
     tower = settings.text
     config = ProtSTConfig(
         protein.config,
@@ -172,8 +188,12 @@ def new_model(settings: Alignment, words: WordPieces, device: torch.device) -> P
     model.protein = protein
     # Running figures of batch norm have no gradient, but belong into checkpoints like everything that changes.
     model.requires_grad_(True)
+    unused = ["protein.contact.", "protein.masked_language.", "protein.rotary_frequencies"]
+    unused += ["masked_residue."] * (not settings.residue_weight)
+    unused += ["fusion.", "fused_residue.", "masked_word.", "word_projection."] * (not settings.fusion_weight)
+    unused += ["residue_projection."] * (not settings.residue_weight and not settings.fusion_weight)
     for name, parameter in model.named_parameters():
-        if name.startswith("protein.contact") or name.endswith("rotary_frequencies"):
+        if name.startswith(tuple(unused)):
             parameter.requires_grad_(False)
     return model.to(device)
 
@@ -196,14 +216,22 @@ def retrieval(model: ProtST, task: ProteinText, batches: list[list[Pair]]) -> di
     for name, own in (("protein_to_text", scores), ("text_to_protein", scores.T)):
         for most in RECALLS:
             found[f"{name}_recall@{most}"] = _recall(own, is_same, most)
-            chance = 1 - torch.pow(1 - is_same.double().mean(1), most)
-            found[f"{name}_chance@{most}"] = float(chance.mean())
+            found[f"{name}_chance@{most}"] = _chance(is_same, most)
     return found
 
 
 def _recall(scores: Tensor, is_same: Tensor, most: int) -> float:
     best = scores.topk(min(most, len(scores)), dim=1).indices
     return float(is_same.gather(1, best).any(1).double().mean())
+
+
+def _chance(is_same: Tensor, most: int) -> float:
+    """Recall of partners in random order."""
+    others, count = (~is_same).double().sum(1), is_same.shape[1]
+    missed = torch.ones_like(others)
+    for drawn in range(min(most, count)):
+        missed *= (others - drawn).clamp(min=0) / (count - drawn)
+    return float((1 - missed).mean())
 
 
 def identity(settings: Alignment, pairs: Pairs) -> dict[str, Any]:

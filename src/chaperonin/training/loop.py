@@ -29,7 +29,10 @@ from chaperonin.training.tracking import Meter, NoTracker, Tracker, add, perplex
 
 _TRAINING, _EVALUATION, _DROPOUT = 0, 1, 2  # what a random generator is for: part of its seed
 
-SMALLER_IS_BETTER = ("loss", "perplexity", "absolute_error", *SMALLER_FIGURES)
+SMALLER_IS_BETTER = (
+    *("loss", "perplexity", "absolute_error", "masked_residues", "fused_residues", "fused_words"),
+    *SMALLER_FIGURES,
+)
 """Measures of which the lowest is the best; of all others it is the highest."""
 
 
@@ -188,6 +191,7 @@ class Training(Generic[Batch]):
             (loss / (targets or 1)).backward()
             add(sums, {"loss": loss.detach(), **metrics})
         self.processes.add_gradients(self.model.parameters())
+        self.processes.share_running(self.model)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm or float("inf"))
         for optimizer in self.optimizers:
             optimizer.step()

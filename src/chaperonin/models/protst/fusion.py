@@ -97,6 +97,8 @@ class BatchNorm(nn.Module):
     """Batch norm over rows whose running mean and variance are tensors of the checkpoint like all others."""
 
     MOMENTUM, EPSILON = 0.1, 1e-5
+    RUNNING = ("mean", "variance")
+    """Parameters that follow the batches without a gradient."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
