@@ -92,6 +92,7 @@ def test_another_interpreter_is_asked_for_one_iteration_at_a_time(
     ask.close()
 
 
+@pytest.mark.slow
 def test_the_start_is_timed_to_the_first_structure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     make_inputs(tmp_path, blocks=1)

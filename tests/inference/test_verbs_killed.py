@@ -18,10 +18,11 @@ SCRIPT = Path(__file__).with_name("killed_job.py")
     ("verb", "options", "files"),
     [
         ("score", ("--set", "batch_tokens=512"), {"scores.csv", "failures.jsonl"}),
-        (
+        pytest.param(
             "contacts",
             ("--no-pictures", "--set", "batch_tokens=32"),
             {"failures.jsonl", *(f"contacts/p{number}.npz" for number in range(12))},
+            marks=pytest.mark.slow,  # its job is the one of score
         ),
     ],
 )

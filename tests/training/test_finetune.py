@@ -171,7 +171,8 @@ def test_metrics_of_residues_hold_curves_of_the_same_residues_and_the_cost(resid
     assert stored["cost"]["peak_bytes"] > 1e7 and "predicted_bytes" not in stored["cost"]
 
 
-@pytest.mark.parametrize("method", [LORA, pytest.param(FROZEN, marks=pytest.mark.slow)])
+@pytest.mark.slow  # of the two of them, the gradients tensor by tensor say more and are in the usual suite
+@pytest.mark.parametrize("method", [LORA, FROZEN])
 def test_two_processes_give_the_step_of_one(inputs: Path, tmp_path: Path, method: str):
     options = (method, "training.accumulate=4", "means.lora.dropout=0.1")
     tiny_study.run(inputs, tmp_path / "one", *options)

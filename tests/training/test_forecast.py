@@ -72,7 +72,10 @@ def train(inputs: Path, folder: Path, source: str, *overrides: str) -> tuple[dic
     [
         ("means.method=full",),
         pytest.param(("means.method=lora",), marks=pytest.mark.slow),
-        ("means.method=lora", "means.recompute=true", "training.accumulate=2", "training.precision=auto"),
+        pytest.param(
+            ("means.method=lora", "means.recompute=true", "training.accumulate=2", "training.precision=auto"),
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             ("means.method=full", "means.recompute=true", "training.accumulate=2"), marks=pytest.mark.slow
         ),
@@ -91,7 +94,7 @@ def test_fine_tuning_takes_what_was_predicted(inputs: Path, tmp_path: Path, mean
 
 @pytest.mark.alone
 @pytest.mark.parametrize(
-    ("method", "steps"), [("full", 4), pytest.param("lora", 4, marks=pytest.mark.slow), ("frozen", 1000)]
+    ("method", "steps"), [("full", 4), pytest.param("lora", 4, marks=pytest.mark.slow), ("frozen", 500)]
 )
 def test_time_is_foreseen_within_a_factor_either_way(
     inputs: Path, tmp_path: Path, method: str, steps: int
