@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import esm_fidelity, esm_memory, esm_speed, esm_work
-from benchmarks.setting import Setting
+from benchmarks.setting import Setting, add_data_option
 from benchmarks.table import Row, as_json, as_text, load_average, machine, write
 
 ROWS: dict[str, Callable[[Setting], list[Row]]] = {
@@ -73,9 +73,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=7, help="timed calls of each side")
     parser.add_argument("--quick", action="store_true", help="tiny shapes, to test the benchmark itself")
     parser.add_argument("--scratch", type=Path, default=None, help="folder for random models (3 GB)")
-    root = Path(__file__).resolve().parents[1]
-    data = Path(os.environ.get("CHAPERONIN_DATA", root / "../shared/data"))
-    parser.add_argument("--data", type=Path, default=data, help="folder of real proteins (CHAPERONIN_DATA)")
+    add_data_option(parser)
     return parser.parse_args(arguments)
 
 

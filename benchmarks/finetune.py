@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import finetune_means, finetune_speed, pair_head
+from benchmarks.setting import add_data_option
 from benchmarks.table import Row, as_json, as_text, load_average, machine, write
 
 
@@ -78,9 +79,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--scratch", type=Path, default=scratch, help="folder for random models and trials (3 GB)"
     )
-    root = Path(__file__).resolve().parents[1]
-    data = Path(os.environ.get("CHAPERONIN_DATA", root / "../shared/data"))
-    parser.add_argument("--data", type=Path, default=data, help="folder of real proteins (CHAPERONIN_DATA)")
+    add_data_option(parser)
     return parser.parse_args(arguments)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import protst_sides
-from benchmarks.setting import Setting
+from benchmarks.setting import Setting, add_data_option
 from benchmarks.table import Row, as_json, as_text, load_average, machine, not_run, write
 from benchmarks.timing import Side
 
@@ -104,9 +104,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=5, help="timed calls of each side")
     parser.add_argument("--quick", action="store_true", help="tiny shapes, to test the benchmark itself")
     parser.add_argument("--scratch", type=Path, default=None, help="folder for a random model (1 to 3.5 GB)")
-    root = Path(__file__).resolve().parents[1]
-    data = Path(os.environ.get("CHAPERONIN_DATA", root / "../shared/data"))
-    parser.add_argument("--data", type=Path, default=data, help="folder of real proteins (CHAPERONIN_DATA)")
+    add_data_option(parser)
     return parser.parse_args(arguments)
 
 

@@ -12,7 +12,6 @@ import argparse
 import csv
 import gzip
 import json
-import os
 import random
 import sys
 from pathlib import Path
@@ -24,6 +23,7 @@ from sklearn.metrics import accuracy_score, matthews_corrcoef
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from benchmarks.setting import add_data_option
 from chaperonin.cli.main import main as chaperonin
 from chaperonin.data.clusters import clusters
 from chaperonin.data.stream import Sequences
@@ -155,9 +155,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         "--out", type=Path, default=Path("runs/protst_evidence"), help="where everything goes"
     )
     parser.add_argument("--steps", type=int, default=400, help="of the training")
-    root = Path(__file__).resolve().parents[1]
-    data = Path(os.environ.get("CHAPERONIN_DATA", root / "../shared/data"))
-    parser.add_argument("--data", type=Path, default=data, help="folder of real proteins (CHAPERONIN_DATA)")
+    add_data_option(parser)
     return parser.parse_args(arguments)
 
 

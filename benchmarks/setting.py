@@ -1,7 +1,9 @@
 """What every row of a benchmark needs to know: where, how often, with which models and proteins."""
 
+import argparse
 import csv
 import gzip
+import os
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +56,15 @@ class Setting:
         return draw.sample(
             sequences, count
         ), f"DeepLoc 1 proteins, cut at {LONGEST} residues, drawn with seed 0"
+
+
+def add_data_option(parser: argparse.ArgumentParser) -> None:
+    """`--data`: the folder of real proteins, by default that of CHAPERONIN_DATA or the one beside the project."""
+    beside = Path(__file__).resolve().parents[1] / "../shared/data"
+    default = Path(os.environ.get("CHAPERONIN_DATA", beside))
+    parser.add_argument(
+        "--data", type=Path, default=default, help="folder of real proteins (CHAPERONIN_DATA)"
+    )
 
 
 def residues(length: int, draw: random.Random) -> str:

@@ -58,15 +58,11 @@ training:
     return folder / "protst.yaml"
 
 
-def test_it_learns_and_leaves_a_model_that_predicts(
-    settings_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_it_learns_and_leaves_a_model_that_predicts(settings_file: Path, tmp_path: Path) -> None:
     assert (
         main(["train", str(settings_file), str(tmp_path / "out"), "--device", "cpu"]) == 3
     )  # one has no text
-    assert (
-        "1 failed" in capsys.readouterr().err or '"silent"' in (tmp_path / "out/failures.jsonl").read_text()
-    )
+    assert '"silent"' in (tmp_path / "out/failures.jsonl").read_text()
     found = json.loads((tmp_path / "out/retrieval.json").read_text())
     assert found["protein_to_text_recall@1"] > 2 * found["protein_to_text_chance@1"]
     assert found["text_to_protein_recall@1"] > 2 * found["text_to_protein_chance@1"]
