@@ -43,7 +43,7 @@ def read_prompts(path: str | Path, column: str = "", least: int = 2) -> list[Pro
             raise InputError(row.error.what, where=where, advice=row.error.advice)
         text = row.columns[text_column]
         label = row.columns[label_column or text_column].strip()
-        _check(text, label, where)
+        require_words(text, label, where)
         if label_column is None:
             label = _apart(label, lines)
         if label in lines:
@@ -78,7 +78,8 @@ def _apart(label: str, taken: Container[str]) -> str:
     return next((name for name in names if name not in taken), label)
 
 
-def _check(text: str, label: str, where: str) -> None:
+def require_words(text: str, label: str, where: str) -> None:
+    """InputError for a prompt that is empty or endless."""
     if not text.strip() or not label:
         raise InputError("an empty prompt", where=where, advice="Describe the class in words.")
     if len(text) > MOST_CHARACTERS:

@@ -21,6 +21,7 @@ from chaperonin.kernels.hardware import choose_device
 from chaperonin.models import layout_of
 from chaperonin.models.esm.model import ESM
 from chaperonin.models.protst import ProtST
+from chaperonin.models.protst.text import TextBatch
 from chaperonin.tasks.features import in_chunks
 from chaperonin.weights.files import read_config
 from chaperonin.weights.hub import resolve
@@ -28,6 +29,8 @@ from chaperonin.weights.pretrained import load_folder
 
 log = logging.getLogger(__name__)
 
+KIND = "protst"
+"""What `config.json` calls it."""
 PUBLISHED = "mila-intel/ProtST-esm1b"
 """The published model."""
 Compat = Literal["none", "published"]
@@ -77,19 +80,26 @@ class Loaded:
         means = np.empty((len(sequences), self.tower.config.width), dtype=np.float32)
         for number, vectors in in_chunks(self.tower, sequences, token_budget):
             means[number] = vectors[1:].mean(axis=0)
+        return self.project_proteins(means)
+
+    def project_proteins(self, means: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The same from means over residues, `[proteins, residue_width]`."""
         with torch.inference_mode():
-            found = self.model.project_proteins(torch.from_numpy(means).to(self.device))
-        return _unit(found)
+            return _unit(self.model.project_proteins(torch.from_numpy(means).to(self.device)))
 
     def text_vectors(self, texts: Sequence[str], compat: Compat = "none") -> NDArray[np.float32]:
         """`[texts, width]`, of unit length; InputError for a text without words."""
         found = [np.empty((0, self.model.config.width), dtype=np.float32)]
-        with torch.inference_mode():
-            for start in range(0, len(texts), TEXTS_AT_ONCE):
-                some = texts[start : start + TEXTS_AT_ONCE]
-                batch = self.words.batch(some, separator=compat == "none", longest=self.longest_text)
-                found.append(_unit(self.model.text_features(batch.to(self.device))))
+        for start in range(0, len(texts), TEXTS_AT_ONCE):
+            some = texts[start : start + TEXTS_AT_ONCE]
+            batch = self.words.batch(some, separator=compat == "none", longest=self.longest_text)
+            found.append(self.project_texts(batch))
         return np.concatenate(found)
+
+    def project_texts(self, batch: TextBatch) -> NDArray[np.float32]:
+        """The same from word pieces."""
+        with torch.inference_mode():
+            return _unit(self.model.text_features(batch.to(self.device)))
 
     def tell_cut(self, prompts: Sequence[Prompt]) -> None:
         """Name the texts of which the model reads only the beginning."""
@@ -120,12 +130,11 @@ def load_protst(name: str = PUBLISHED, precision: Precision = "auto", device: st
     """
     where = choose_device(device, advice="Write --set device=cpu.")
     folder = resolve(name)
-    kind = read_config(folder).get("model_type")
-    if kind != "protst":
+    if not is_protst(name):
         raise UsageError(
             f"{name} does not read text", advice=f"Give a ProtST, such as {PUBLISHED}, with --model."
         )
-    model = load_folder(layout_of(kind, where=str(folder)), folder).float().requires_grad_(False)
+    model = load_folder(layout_of(KIND, where=str(folder)), folder).float().requires_grad_(False)
     assert isinstance(model, ProtST)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     model.to(where)
@@ -133,6 +142,11 @@ def load_protst(name: str = PUBLISHED, precision: Precision = "auto", device: st
     found = Loaded(model, folder, where)
     found.tower.origin = Origin(name, folder, chosen, str(where), parameters)  # type: ignore[assignment]
     return found
+
+
+def is_protst(name: str) -> bool:
+    """Whether the model, by hub name or folder, is a ProtST; WeightsError for one that is not there."""
+    return read_config(resolve(name)).get("model_type") == KIND
 
 
 def _unit(vectors: torch.Tensor) -> NDArray[np.float32]:

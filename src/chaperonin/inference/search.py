@@ -91,7 +91,7 @@ def search(
     """The best proteins, id → sequence, for each text, in memory; sequences as they stand."""
     vectors = model.protein_vectors(list(proteins.values()), 4096, compat)
     named = zip(proteins, vectors, strict=True)
-    return list(_best_for_each(texts, model.text_vectors(texts, compat), named, top))
+    return list(best_proteins(texts, model.text_vectors(texts, compat), named, top))
 
 
 def search_job(
@@ -117,9 +117,9 @@ def search_job(
             if not record.failed
         )
         if settings.of_proteins:
-            hits = _texts_for_each(named, labels, vectors, settings.top)
+            hits = best_texts(named, labels, vectors, settings.top)
         else:
-            hits = _best_for_each(labels, vectors, named, settings.top)
+            hits = best_proteins(labels, vectors, named, settings.top)
         return [_write(outdir / FILE, hits)]
 
     return SequenceJob("search", settings, partial(compute, model), write, partial(result_bytes, model)).run(
@@ -127,13 +127,13 @@ def search_job(
     )
 
 
-def _best_for_each(
+def best_proteins(
     queries: Sequence[str],
     vectors: NDArray[np.float32],
     named: Iterable[tuple[str, NDArray[np.float32]]],
     top: int,
 ) -> Iterator[Hit]:
-    """Queries in their order; of equal cosines the earlier one is better. Only the best ones are held."""
+    """The best proteins for each query; of equal cosines the earlier one is better. Only the best ones are held."""
     cosines = np.empty((len(queries), 0), dtype=np.float32)
     ids = np.empty((len(queries), 0), dtype=object)
     proteins = iter(named)
@@ -152,12 +152,13 @@ def _best_for_each(
             yield Hit(query, rank, id, float(cosine))
 
 
-def _texts_for_each(
+def best_texts(
     named: Iterable[tuple[str, NDArray[np.float32]]],
     labels: Sequence[str],
     vectors: NDArray[np.float32],
     top: int,
 ) -> Iterator[Hit]:
+    """The best texts for each protein, in the order of the proteins."""
     for id, vector in named:
         cosines = vectors @ vector
         for rank, place in enumerate(np.argsort(-cosines, kind="stable")[:top], start=1):

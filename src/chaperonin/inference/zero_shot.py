@@ -71,9 +71,13 @@ def classes_of(model: Loaded, prompts: Sequence[Prompt], compat: Compat = "none"
     """The vectors of prompts, each text once."""
     texts = [prompt.text for prompt in prompts]
     model.tell_cut(prompts)
+    return Classes(target_of(prompts), model.text_vectors(texts, compat), model.scale)
+
+
+def target_of(prompts: Sequence[Prompt]) -> Target:
+    """The labels of prompts as what is predicted."""
     labels = tuple(prompt.label for prompt in prompts)
-    target = Target("sequence", "multiclass" if len(labels) > 2 else "binary", labels)
-    return Classes(target, model.text_vectors(texts, compat), model.scale)
+    return Target("sequence", "multiclass" if len(labels) > 2 else "binary", labels)
 
 
 def zero_shot(

@@ -1,7 +1,7 @@
 """The endpoint as an ASGI application: one request straight down (gate, route, verbs, queue, model) and back."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -11,12 +11,11 @@ from typing import Annotated, Any
 import anyio.to_thread
 from fastapi import FastAPI, Path, Request, Response
 from pydantic import BaseModel
-from pydantic_core import to_json
 
 from chaperonin.inference.load import origin_of
 from chaperonin.serving import errors, sagemaker, web
 from chaperonin.serving.auth import Guard
-from chaperonin.serving.direct import Direct, Handler, reading
+from chaperonin.serving.direct import Direct, Handler, add_verb
 from chaperonin.serving.gate import Gate, State
 from chaperonin.serving.job_routes import add_job_routes
 from chaperonin.serving.jobs import Jobs
@@ -40,7 +39,8 @@ from chaperonin.serving.schemas import (
     with_limits,
 )
 from chaperonin.serving.settings import ServeSettings, jobs_folder
-from chaperonin.serving.verbs import Cost, Proteins, Verbs, numbers, read_protein, read_proteins
+from chaperonin.serving.text_routes import add_text_routes
+from chaperonin.serving.verbs import Proteins, Verbs, numbers, read_protein, read_proteins, reply
 from chaperonin.serving.worker import Worker
 
 Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", examples=["membrane"])]
@@ -102,6 +102,7 @@ def build_app(parts: Parts) -> FastAPI:
     errors.register(app)
     _add_probes(app, parts)
     direct = _add_verbs(app, parts)
+    direct |= add_text_routes(app, parts.settings.limits, parts.verbs)
     _add_models(app, parts)
     add_job_routes(app, parts.jobs)
     direct |= sagemaker.add_routes(app, parts.settings, parts.verbs)
@@ -114,23 +115,12 @@ def build_app(parts: Parts) -> FastAPI:
     return app
 
 
-def reply(body: Mapping[str, Any], cost: Cost | None = None) -> Response:
-    """JSON that is written at once: what we computed needs no check against its own schema."""
-    headers = cost.headers() if cost is not None else None
-    return Response(to_json(body), headers=headers, media_type="application/json")
-
-
 def _add_verbs(app: FastAPI, parts: Parts) -> dict[str, Handler]:
     limits = parts.settings.limits
     direct: dict[str, Handler] = {}
 
     def verb(name: str, answer: type[BaseModel]) -> Callable[[Any], Any]:
-        def add(endpoint: Any) -> Any:
-            path = f"/v1/{name}"
-            direct[path] = reading(endpoint)
-            return app.post(path, operation_id=name, tags=["sequences"], response_model=answer)(endpoint)
-
-        return add
+        return add_verb(app, direct, f"/v1/{name}", name, answer)
 
     def answer(verbs: Verbs, name: str, proteins: Proteins, results: list[dict[str, Any]]) -> Response:
         return reply({"model": name, "results": results, "failures": proteins.failures}, verbs.cost)
@@ -140,7 +130,7 @@ def _add_verbs(app: FastAPI, parts: Parts) -> dict[str, Handler]:
         """Vectors of proteins, the mean over residues, or of their residues."""
         verbs, proteins = parts.verbs(request), read_proteins(body.sequences, limits)
         vectors = await verbs.embed(proteins, body.level, body.model)
-        results = [{**_head(one), "embedding": numbers(vectors[one.index])} for one in proteins.good]
+        results = [{**one.head(), "embedding": numbers(vectors[one.index])} for one in proteins.good]
         return answer(verbs, parts.models.get(body.model).name, proteins, results)
 
     @verb("predict", PredictReply)
@@ -148,7 +138,7 @@ def _add_verbs(app: FastAPI, parts: Parts) -> dict[str, Handler]:
         """Labels or values that a trained model gives, with calibrated probabilities."""
         verbs, proteins = parts.verbs(request), read_proteins(body.sequences, limits)
         predictions = await verbs.predict(proteins, body.model)
-        results = [{**_head(one), **predictions[one.index].as_json()} for one in proteins.good]
+        results = [{**one.head(), **predictions[one.index].as_json()} for one in proteins.good]
         return answer(verbs, parts.models.get(body.model).name, proteins, results)
 
     @verb("contacts", ContactsReply)
@@ -156,7 +146,7 @@ def _add_verbs(app: FastAPI, parts: Parts) -> dict[str, Handler]:
         """Which residues touch: a map of probabilities for each protein."""
         verbs, proteins = parts.verbs(request), read_proteins(body.sequences, limits)
         maps = await verbs.contacts(proteins)
-        results = [{**_head(one), "contacts": numbers(maps[one.index], 3)} for one in proteins.good]
+        results = [{**one.head(), "contacts": numbers(maps[one.index], 3)} for one in proteins.good]
         return answer(verbs, parts.models.default.name, proteins, results)
 
     @verb("score", ScoreReply)
@@ -168,10 +158,6 @@ def _add_verbs(app: FastAPI, parts: Parts) -> dict[str, Handler]:
         return reply({**head, "scores": scores, "failures": failures}, verbs.cost)
 
     return direct
-
-
-def _head(protein: Any) -> dict[str, Any]:
-    return {"id": protein.id, "length": len(protein.sequence), "notes": list(protein.notes)}
 
 
 def _add_models(app: FastAPI, parts: Parts) -> None:
@@ -204,7 +190,8 @@ def _base(models: Models) -> dict[str, Any]:
     origin, config = origin_of(models.base), models.base.config
     shape = {"width": config.width, "depth": config.depth, "parameters": origin.parameters}
     runs = {"precision": origin.precision, "device": origin.device}
-    return {"name": models.default.name, "sha256": origin.sha256, **shape, **runs}
+    reads_text = models.reader is not None
+    return {"name": models.default.name, "sha256": origin.sha256, **shape, **runs, "reads_text": reads_text}
 
 
 def _add_probes(app: FastAPI, parts: Parts) -> None:

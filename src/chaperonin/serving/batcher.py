@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from chaperonin.serving.errors import Refusal
 
-Wanted = Literal["vectors", "log_probabilities", "contacts"]
+Wanted = Literal["vectors", "log_probabilities", "contacts", "text"]
 """What is read of a pass: vectors `[length + 1, width]` of `<cls>` and the residues; log-probabilities of the 25
-residues at some rows; or the map of contacts `[length, length]`."""
+residues at some rows; the map of contacts `[length, length]`; or, of word pieces, the vector of a text."""
+OWN_BATCH = ("contacts", "text")
+"""What goes through the model with its own kind only."""
 
 _PASSED_OVER = 32
 """Items that do not fit beside the others, after which a batch is full enough."""
@@ -28,7 +30,7 @@ _PATIENCE_SECONDS = 2.0
 
 @dataclass(eq=False, slots=True)
 class Item:
-    """One sequence of tokens with its ends, and what is wanted of it."""
+    """One sequence of tokens with its ends, or the word pieces of a text, and what is wanted of it."""
 
     tokens: NDArray[np.int64]
     wanted: Wanted
@@ -179,7 +181,7 @@ class TokenQueue:
                 return
 
     def _batch(self, budget: int, most: int) -> list[Item]:
-        """The first item and what fits beside it; contact maps have batches of their own."""
+        """The first item and what fits beside it; contact maps and texts have batches of their own."""
         batch: list[Item] = []
         passed: list[tuple[float, int, Item]] = []
         tokens = 0
@@ -188,7 +190,7 @@ class TokenQueue:
             item = entry[2]
             if item.ticket.future.done():
                 continue
-            if batch and (tokens + item.cost > budget or _is_map(item) != _is_map(batch[0])):
+            if batch and (tokens + item.cost > budget or _kind(item) != _kind(batch[0])):
                 passed.append(entry)
                 continue
             if not batch:
@@ -219,5 +221,5 @@ class TokenQueue:
             heapq.heappop(self._heap)
 
 
-def _is_map(item: Item) -> bool:
-    return item.wanted == "contacts"
+def _kind(item: Item) -> str:
+    return item.wanted if item.wanted in OWN_BATCH else ""

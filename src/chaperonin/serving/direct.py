@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import Request, Response
-from pydantic import TypeAdapter
+from fastapi import FastAPI, Request, Response
+from pydantic import BaseModel, TypeAdapter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chaperonin.errors import ChaperoninError
@@ -48,6 +48,18 @@ class Direct:
         except (Refusal, ChaperoninError) as error:
             response = error_response(refusal_of(error), scope["state"]["request_id"])
         await response(scope, receive, send)
+
+
+def add_verb(
+    app: FastAPI, handlers: dict[str, Handler], path: str, operation: str, answer: type[BaseModel]
+) -> Callable[[Any], Any]:
+    """Decorates an endpoint `(body, request)`: described by the application, and among the handlers."""
+
+    def add(endpoint: Any) -> Any:
+        handlers[path] = reading(endpoint)
+        return app.post(path, operation_id=operation, tags=["sequences"], response_model=answer)(endpoint)
+
+    return add
 
 
 def reading(answer: Callable[[Any, Request], Awaitable[Response]]) -> Handler:

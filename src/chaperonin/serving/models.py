@@ -12,10 +12,12 @@ from torch import Tensor
 
 from chaperonin.errors import UsageError
 from chaperonin.inference.load import load, origin_of
+from chaperonin.inference.protst import PUBLISHED, is_protst, load_protst
 from chaperonin.kernels.segments import Segments
 from chaperonin.models.esm.model import ESM
 from chaperonin.serving.errors import Refusal
 from chaperonin.serving.settings import ServeSettings
+from chaperonin.serving.text_reader import TextReader
 from chaperonin.tasks.folder import TASK, Trained, read_trained, trained_folder
 
 if TYPE_CHECKING:
@@ -44,8 +46,12 @@ class Served:
 class Models:
     """The base and what is served over it. Reading needs no lock: the table is replaced, never changed."""
 
-    def __init__(self, base: ESM, default: Served, adapters: Path | None = None) -> None:
+    def __init__(
+        self, base: ESM, default: Served, adapters: Path | None = None, reader: TextReader | None = None
+    ) -> None:
         self.base = base
+        self.reader = reader
+        """Reads texts, where the base is the protein tower of a ProtST."""
         self.default = default
         self.device = next(base.parameters()).device
         self._folder = adapters
@@ -65,6 +71,17 @@ class Models:
             known = ", ".join(sorted(self._table))
             raise Refusal(404, "unknown_model", f"No model of this name is served. There are: {known}.")
         return served
+
+    @property
+    def text_reader(self) -> TextReader:
+        """Refusal (422) where nothing that is served reads texts."""
+        if self.reader is None:
+            raise Refusal(
+                422,
+                "no_text",
+                f"{self.default.name} reads no texts: serve a ProtST, such as {PUBLISHED}.",
+            )
+        return self.reader
 
     def selected(self, names: Sequence[str | None], segments: Segments) -> AbstractContextManager[Any]:
         """Inside, each segment is computed with its adapter; Refusal (404) where one was unloaded meanwhile."""
@@ -137,9 +154,8 @@ def load_models(name: str, settings: ServeSettings) -> Models:
     all models over it share its passes.
     """
     if settings.adapters is None:
-        base = load(name, precision=settings.precision, device=settings.device)
-        trained = getattr(origin_of(base), "trained", None)
-        return Models(base, Served(_public(name), trained))
+        base, reader = _read_base(name, settings)
+        return Models(base, Served(_public(name), origin_of(base).trained), reader=reader)
     folder = Path(settings.adapters)
     if not folder.is_dir():
         raise UsageError(
@@ -151,10 +167,8 @@ def load_models(name: str, settings: ServeSettings) -> Models:
 def _over_one_base(name: str, folder: Path, settings: ServeSettings) -> Models:
     own = trained_folder(name)
     trained = None if own is None else read_trained(own)
-    base = load(
-        name if trained is None else trained.base.name, precision=settings.precision, device=settings.device
-    )
-    models = Models(base, Served(_public(name)), folder)
+    base, reader = _read_base(name if trained is None else trained.base.name, settings)
+    models = Models(base, Served(_public(name)), folder, reader)
     if trained is not None:
         models.default = models._enter(models.default.name, trained)
         models._table = {models.default.name: models.default}
@@ -162,6 +176,14 @@ def _over_one_base(name: str, folder: Path, settings: ServeSettings) -> Models:
         if inner != models.default.name:
             models.add(inner, inner)
     return models
+
+
+def _read_base(name: str, settings: ServeSettings) -> tuple[ESM, TextReader | None]:
+    """A language model; of a ProtST its protein tower, and the rest of it, which reads texts."""
+    if trained_folder(name) is None and is_protst(name):
+        whole = load_protst(name, settings.precision, settings.device)
+        return whole.tower, TextReader(whole)
+    return load(name, precision=settings.precision, device=settings.device), None
 
 
 def require_base(trained: Trained, base: ESM) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from chaperonin.data.prompts import MOST_CHARACTERS
 from chaperonin.serving.settings import Limits
 
 UBIQUITIN = "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYNIQKESTLHLVLRLRGG"
@@ -25,6 +26,7 @@ Text = Annotated[
         json_schema_extra=_limited("residues", examples=[UBIQUITIN]),
     ),
 ]
+_PROMPT = Field(min_length=1, max_length=MOST_CHARACTERS)
 Id = Annotated[str, Field(max_length=200, examples=["P0CG47"])]
 ModelName = Annotated[
     str | None,
@@ -92,6 +94,50 @@ class ScoreRequest(Body):
         ),
     ] = None
     protocol: Literal["masked-marginal", "wt-marginal"] = "masked-marginal"
+
+
+class Described(Body):
+    """A text and its name."""
+
+    text: Annotated[str, _PROMPT]
+    label: Annotated[str | None, Field(max_length=200, examples=["nucleus"])] = None
+
+
+Texts = Annotated[
+    list[Annotated[str, _PROMPT] | Described],
+    Field(
+        min_length=1,
+        description="A text is its own label, where it has no other.",
+        json_schema_extra=_limited(
+            "texts",
+            examples=[
+                [
+                    "a protein located in the mitochondrion",
+                    {"label": "nucleus", "text": "a protein located in the nucleus"},
+                ]
+            ],
+        ),
+    ),
+]
+
+
+class ZeroShotRequest(Body):
+    """Classes described in words."""
+
+    sequences: Sequences
+    texts: Texts
+
+
+class SearchRequest(Body):
+    """What belongs to a text, or to a protein."""
+
+    sequences: Sequences
+    texts: Texts
+    of: Annotated[
+        Literal["text", "protein"],
+        Field(description="The best proteins of each text, or the other way round."),
+    ] = "text"
+    top: Annotated[int, Field(ge=1, le=10_000, description="Hits of each.")] = 10
 
 
 class LoadRequest(Body):
@@ -165,6 +211,39 @@ class PredictReply(BaseModel):
     model: str
     results: list[Predicted]
     failures: list[Failure]
+
+
+class Chosen(Predicted):
+    """The class whose text agrees most; probabilities by the model's own temperature, not calibrated."""
+
+    cosines: dict[str, float]
+
+
+class ZeroShotReply(BaseModel):
+    """Classes in the order of the request."""
+
+    model: str
+    results: list[Chosen]
+    failures: list[Failure]
+    notes: list[str]
+
+
+class Found(BaseModel):
+    """One of the best answers to a query."""
+
+    query: str
+    rank: int
+    id: str
+    cosine: float
+
+
+class SearchReply(BaseModel):
+    """Hits, best first, query by query."""
+
+    model: str
+    hits: list[Found]
+    failures: list[Failure]
+    notes: list[str]
 
 
 class ContactMap(BaseModel):
@@ -293,7 +372,11 @@ class ExecutionParameters(BaseModel):
 
 def with_limits(schema: dict[str, Any], limits: Limits) -> dict[str, Any]:
     """The OpenAPI document with the limits that are set."""
-    named = {"residues": ("maxLength", 2 * limits.residues), "sequences": ("maxItems", limits.sequences)}
+    named = {
+        "residues": ("maxLength", 2 * limits.residues),
+        "sequences": ("maxItems", limits.sequences),
+        "texts": ("maxItems", limits.texts),
+    }
     schema = copy.deepcopy(schema)
     waiting: list[Any] = [schema]
     while waiting:

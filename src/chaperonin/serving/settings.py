@@ -22,6 +22,8 @@ class Limits:
     """Bytes of a request, as SageMaker allows."""
     sequences: int = 256
     """Sequences of a request."""
+    texts: int = 256
+    """Texts of a request."""
     residues: int = 5_000
     """Residues of a sequence."""
     tokens: int = 65_536

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 import numpy as np
+from fastapi import Response
 from numpy.typing import NDArray
+from pydantic_core import to_json
 
 from chaperonin.data.windows import blend, blend_maps, windows
 from chaperonin.errors import ChaperoninError, InputError
@@ -22,7 +24,7 @@ from chaperonin.protein.sequence import clean
 from chaperonin.protein.variant import Variant, indices, parse_variant, saturation
 from chaperonin.serving.batcher import Item
 from chaperonin.serving.errors import Refusal, failure_of
-from chaperonin.serving.models import Models, Served
+from chaperonin.serving.models import Models
 from chaperonin.serving.schemas import Named
 from chaperonin.serving.settings import Limits
 from chaperonin.serving.worker import Worker
@@ -41,6 +43,10 @@ class Protein:
     id: str
     sequence: str
     notes: tuple[str, ...]
+
+    def head(self) -> dict[str, Any]:
+        """What an answer says of it first."""
+        return {"id": self.id, "length": len(self.sequence), "notes": list(self.notes)}
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,7 @@ class Verbs:
         if level == "residue":
             width = self.models.base.config.width
             self._require_values(sum(len(protein.sequence) for protein in proteins.good) * width)
-        vectors = await self._vectors(proteins.good, served)
+        vectors = await self.vectors(proteins.good, served.adapter)
         if level == "residue":
             return {index: own[1:] for index, own in vectors.items()}
         return {index: own[1:].mean(axis=0) for index, own in vectors.items()}
@@ -117,27 +123,27 @@ class Verbs:
         proteins.require_one()
         if trained.target.level == "pairs":
             self._require_values(sum(len(protein.sequence) ** 2 for protein in proteins.good))
-        vectors = await self._vectors(proteins.good, served)
+        vectors = await self.vectors(proteins.good, served.adapter)
 
         def predictions() -> dict[int, Prediction]:
             outputs = trained.outputs(list(vectors.values()))
             return {index: trained.prediction(output) for index, output in zip(vectors, outputs, strict=True)}
 
-        return await self._aside(predictions)
+        return await self.aside(predictions)
 
     async def contacts(self, proteins: Proteins) -> dict[int, NDArray[np.float32]]:
         """Map `[length, length]` of each protein by its index; NaN where no window saw both residues."""
         proteins.require_one()
         self._require_values(sum(len(protein.sequence) ** 2 for protein in proteins.good))
-        served = self.models.default
+        adapter = self.models.default.adapter
         items = {
             sequence: [
-                self._item(sequence[span.start : span.stop], served, "contacts")
+                self._item(sequence[span.start : span.stop], adapter, "contacts")
                 for span in windows(len(sequence))
             ]
             for sequence in {protein.sequence: None for protein in proteins.good}
         }
-        await self._run([item for own in items.values() for item in own])
+        await self.run([item for own in items.values() for item in own])
 
         def maps() -> dict[int, NDArray[np.float32]]:
             made = {
@@ -146,7 +152,7 @@ class Verbs:
             }
             return {protein.index: made[protein.sequence] for protein in proteins.good}
 
-        return await self._aside(maps)
+        return await self.aside(maps)
 
     async def score(
         self, protein: Protein, variants: Sequence[str] | None, protocol: str
@@ -182,7 +188,7 @@ class Verbs:
                 for variant, own in zip(readable, places, strict=True)
             ]
 
-        return await self._aside(scores), failures
+        return await self.aside(scores), failures
 
     async def _masked(self, sequence: str, wanted: Sequence[int]) -> dict[int, NDArray[Any]]:
         """Log-probabilities at positions, each of them hidden in a pass of its own."""
@@ -195,7 +201,7 @@ class Verbs:
             masked = tokens[start:stop].copy()
             masked[position + 1 - start] = alphabet.mask
             items.append(self._row_item(masked, [position + 1 - start]))
-        await self._run(items)
+        await self.run(items)
         return {
             position: item.result[0].astype(np.float64) for position, item in zip(wanted, items, strict=True)
         }
@@ -211,7 +217,7 @@ class Verbs:
                 items.append(
                     self._row_item(tokens[start:stop], [position + 1 - start for position in inside])
                 )
-        await self._run(items)
+        await self.run(items)
         weights = window_weights() if len(tokens) > WINDOW_TOKENS else np.ones(WINDOW_TOKENS)
         sums: dict[int, Any] = dict.fromkeys(wanted, 0.0)
         total = dict.fromkeys(wanted, 0.0)
@@ -226,25 +232,28 @@ class Verbs:
         adapter = self.models.default.adapter
         return Item(tokens, "log_probabilities", adapter, np.array(rows, dtype=np.int64))
 
-    def _item(self, residues: str, served: Served, wanted: Literal["vectors", "contacts"]) -> Item:
-        return Item(self.models.base.alphabet.encode(residues), wanted, served.adapter)
+    def _item(self, residues: str, adapter: str | None, wanted: Literal["vectors", "contacts"]) -> Item:
+        return Item(self.models.base.alphabet.encode(residues), wanted, adapter)
 
-    async def _vectors(self, proteins: Sequence[Protein], served: Served) -> dict[int, NDArray[np.float32]]:
+    async def vectors(
+        self, proteins: Sequence[Protein], adapter: str | None
+    ) -> dict[int, NDArray[np.float32]]:
         """`[length + 1, width]` of each protein by its index: `<cls>`, then residues; equal proteins run once."""
         items = {
             sequence: [
-                self._item(sequence[span.start : span.stop], served, "vectors")
+                self._item(sequence[span.start : span.stop], adapter, "vectors")
                 for span in windows(len(sequence))
             ]
             for sequence in {protein.sequence: None for protein in proteins}
         }
-        await self._run([item for own in items.values() for item in own])
+        await self.run([item for own in items.values() for item in own])
         made = {
             sequence: _joined([item.result for item in own], len(sequence)) for sequence, own in items.items()
         }
         return {protein.index: made[protein.sequence] for protein in proteins}
 
-    async def _run(self, items: Sequence[Item]) -> None:
+    async def run(self, items: Sequence[Item]) -> None:
+        """Wait until all items have their results; what that costs is counted. Refusal (413) for too many tokens."""
         self._require_tokens(sum(item.cost for item in items))
         ticket = await self.worker.run(items, self.client)
         now = time.monotonic()
@@ -254,7 +263,7 @@ class Verbs:
         self.cost.inference_seconds += now - started
         self.worker.metrics.computed(started - ticket.queued_at, now - started)
 
-    async def _aside(self, make: Callable[[], Made]) -> Made:
+    async def aside(self, make: Callable[[], Made]) -> Made:
         """What takes a while on this side of the model is done beside the event loop."""
         return await asyncio.get_running_loop().run_in_executor(None, make)
 
@@ -348,6 +357,12 @@ def _joined(parts: list[NDArray[np.float32]], length: int) -> NDArray[np.float32
 
 def _whole_map(parts: list[NDArray[np.float32]], length: int) -> NDArray[np.float32]:
     return parts[0] if len(parts) == 1 else blend_maps(parts, length)
+
+
+def reply(body: Mapping[str, Any], cost: Cost | None = None) -> Response:
+    """JSON that is written at once: what we computed needs no check against its own schema."""
+    headers = cost.headers() if cost is not None else None
+    return Response(to_json(body), headers=headers, media_type="application/json")
 
 
 def numbers(array: NDArray[Any], digits: int = _DIGITS) -> Any:

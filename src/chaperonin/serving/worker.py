@@ -18,7 +18,7 @@ from chaperonin.errors import ChaperoninError, MemoryLimitError
 from chaperonin.inference.memory import batch_tokens
 from chaperonin.inference.run import is_out_of_memory
 from chaperonin.parallel.cores import CORE_TOKENS
-from chaperonin.serving.batcher import Item, Ticket, TokenQueue, Turn
+from chaperonin.serving.batcher import OWN_BATCH, Item, Ticket, TokenQueue, Turn
 from chaperonin.serving.errors import Refusal
 from chaperonin.serving.metrics import Metrics
 from chaperonin.serving.models import Models
@@ -207,7 +207,7 @@ def _on_cpu(models: Models) -> bool:
 def _goes_on_a_core(items: Sequence[Item]) -> bool:
     """Adapters are put into the layers for one pass; a long sequence or a map of contacts has work for all cores."""
     return all(
-        item.adapter is None and item.wanted != "contacts" and item.cost <= _BATCH_TOKENS for item in items
+        item.adapter is None and item.wanted not in OWN_BATCH and item.cost <= _BATCH_TOKENS for item in items
     )
 
 
