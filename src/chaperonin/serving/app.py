@@ -21,6 +21,7 @@ from chaperonin.serving.job_routes import add_job_routes
 from chaperonin.serving.jobs import Jobs
 from chaperonin.serving.metrics import CONTENT_TYPE, Metrics
 from chaperonin.serving.models import Models
+from chaperonin.serving.proteins import Proteins, read_protein, read_proteins
 from chaperonin.serving.schemas import (
     ContactsReply,
     ContactsRequest,
@@ -40,7 +41,7 @@ from chaperonin.serving.schemas import (
 )
 from chaperonin.serving.settings import ServeSettings, jobs_folder
 from chaperonin.serving.text_routes import add_text_routes
-from chaperonin.serving.verbs import Proteins, Verbs, numbers, read_protein, read_proteins, reply
+from chaperonin.serving.verbs import Verbs, numbers, reply
 from chaperonin.serving.worker import Worker
 
 Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", examples=["membrane"])]

@@ -23,9 +23,10 @@ from chaperonin.serving.bodies import read_json, validated
 from chaperonin.serving.direct import Handler
 from chaperonin.serving.errors import Refusal
 from chaperonin.serving.gate import JSON
+from chaperonin.serving.proteins import Proteins, read_proteins
 from chaperonin.serving.schemas import UBIQUITIN, Body, ExecutionParameters, ModelName, Named, Sequences, Text
 from chaperonin.serving.settings import ServeSettings
-from chaperonin.serving.verbs import Proteins, Verbs, numbers, read_proteins
+from chaperonin.serving.verbs import Verbs, numbers
 
 LINES = ("application/jsonlines", "application/x-jsonlines", "application/x-ndjson")
 CSV = "text/csv"

@@ -6,10 +6,11 @@ from dataclasses import asdict
 from fastapi import FastAPI, Request, Response
 
 from chaperonin.serving.direct import Handler, add_verb
+from chaperonin.serving.proteins import read_proteins
 from chaperonin.serving.schemas import SearchReply, SearchRequest, ZeroShotReply, ZeroShotRequest
 from chaperonin.serving.settings import Limits
 from chaperonin.serving.text_verbs import notes, read_prompts, search, zero_shot
-from chaperonin.serving.verbs import Verbs, read_proteins, reply
+from chaperonin.serving.verbs import Verbs, reply
 
 _DIGITS = 6
 """Decimals of cosines."""

@@ -12,9 +12,10 @@ from chaperonin.inference.search import Hit, best_proteins, best_texts
 from chaperonin.inference.zero_shot import Classes, target_of
 from chaperonin.serving.batcher import Item
 from chaperonin.serving.errors import Refusal
+from chaperonin.serving.proteins import Proteins
 from chaperonin.serving.schemas import Described
 from chaperonin.serving.settings import Limits
-from chaperonin.serving.verbs import Proteins, Verbs
+from chaperonin.serving.verbs import Verbs
 from chaperonin.tasks.prediction import Prediction
 
 Vectors = NDArray[np.float32]
