@@ -131,6 +131,29 @@ def test_a_record_marked_for_test_and_validation_is_rejected(read):
     assert "for test and for validation" in found.rejected[0].error.what
 
 
+def test_names_of_files_in_a_folder_may_end_in_their_stage(tmp_path):
+    header = "Unnamed: 0,prot_seq,localization\n"
+    (tmp_path / "train.csv").write_text(f"{header}0,MKTA,0\n")
+    (tmp_path / "A-set_Validation.csv.gz").write_bytes(gzip.compress(f"{header}0,GGSA,1\n".encode()))
+    table = pa.table({"prot_seq": ["AAAA"], "localization": pa.array([1], pa.int64())})
+    parquet.write_table(table, tmp_path / "test-00000-of-00001-3fc1.parquet")
+    found = read_labelled(LabelSettings(input=str(tmp_path)))
+    assert [(one.sequence, one.label, one.stage) for one in found.examples] == [
+        ("GGSA", "1", "val"),
+        ("AAAA", "1", "test"),
+        ("MKTA", "0", "train"),
+    ]
+    (tmp_path / "more.csv").write_text(f"{header}0,MMMM,0\n")
+    (tmp_path / "test_2.csv").write_text("sequence,label,stage\nGGGG,1,train\n")  # the column counts
+    more = read_labelled(LabelSettings(input=str(tmp_path)))
+    assert [one.where for one in more.rejected] == ["more.csv:2"]
+    assert [one.stage for one in more.examples if one.sequence == "GGGG"] == ["train"]
+
+
+def test_one_file_has_no_stage_by_its_name(read):
+    assert [one.stage for one in read("sequence,label\nMKTA,M\n", "test.csv").examples] == [""]
+
+
 def test_skipped_labels_are_counted_not_rejected(read):
     found = read("sequence,label\nMKTA,M\nGGSA,NA\nAAAA,NA\nAAGG,U\n", skip_labels=("NA", "U"))
     assert (len(found.examples), len(found.rejected)) == (1, 0)

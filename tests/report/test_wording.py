@@ -1,6 +1,6 @@
 import pytest
 
-from chaperonin.report.wording import count, duration, measure, memory, moment, number, shortened
+from chaperonin.report.wording import count, duration, measure, memory, moment, number, shortened, told_apart
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,8 @@ from chaperonin.report.wording import count, duration, measure, memory, moment, 
         (moment("2026-01-02T03:04:05+00:00"), "2026-01-02 03:04 UTC"),
         (moment("yesterday"), "yesterday"),
         (shortened("abcdefghij", 6), "abcd…j"),
+        (told_apart(["place: a b", "place: a c", "place: a b d"]), ["b", "c", "b d"]),
+        (told_apart(["Cytoplasm", "Cell membrane"]), ["Cytoplasm", "Cell membrane"]),
     ],
 )
 def test_numbers_read_as_people_write_them(written, text):

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from sklearn.metrics import accuracy_score
+from tests.inference.published_localization import write_parts
 from tests.inference.tiny_protst import write_protst
 from tests.models.published_protst import Published
 
@@ -15,6 +17,8 @@ from chaperonin.cli.main import main
 from chaperonin.errors import WeightsError
 from chaperonin.protein.alphabet import ESM_ALPHABET
 from chaperonin.tasks.encoder import read_encoder
+
+CONFIG = Path(__file__).parents[2] / "configs/protst-binary-localization.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +106,30 @@ def test_of_a_protst_the_tower_alone_is_kept(protst: tuple[Path, Published], tmp
     )
     with pytest.raises(WeightsError, match=r"strange\.weight"):
         read_encoder(odd)
+
+
+def test_the_published_recipe_trains_the_head_on_the_three_files(
+    protst: tuple[Path, Published], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "protst").symlink_to(protst[0])
+    write_parts(tmp_path / "ProtST-BinaryLocalization", {"train": 60, "validation": 20, "test": 24})
+    monkeypatch.chdir(tmp_path)
+    words = ["train", str(CONFIG), "out", "--device", "cpu", "--set", "epochs=6"]
+    assert main([*words, "--set", "training.precision=fp32", "--set", "training.log_every=1"]) == 0
+    figures = json.loads(Path("out/metrics.json").read_text())
+    assert figures["parts"] == {"training": 60, "validation": 20, "test": 24} and figures["split"] == "given"
+    events = [json.loads(line) for line in Path("out/metrics.jsonl").read_text().splitlines()]
+    rates = [event["learning_rate"] for event in events if "learning_rate" in event]
+    assert len(rates) == 11 and set(rates) == {5e-5}  # 6 passes over 60 proteins, 32 a step
+    head = load_file("out/model/head.safetensors")
+    assert head["dense.weight"].shape == (40, 40) and head["out_proj.weight"].shape == (2, 40)
+    truth, chosen = [], []
+    part = Path("ProtST-BinaryLocalization/binary-localization_test.csv")
+    with part.open(newline="") as lines, torch.inference_mode():
+        for row in csv.DictReader(lines):
+            tokens = torch.from_numpy(ESM_ALPHABET.encode(row["prot_seq"].replace(" ", "")))
+            hidden = protst[1].esm(tokens[None], torch.ones_like(tokens[None])).last_hidden_state[0, 1:-1]
+            inner = (head["dense.weight"] @ hidden.mean(0) + head["dense.bias"]).relu()
+            chosen.append(int((head["out_proj.weight"] @ inner + head["out_proj.bias"]).argmax()))
+            truth.append(int(row["localization"]))
+    assert figures["result"]["accuracy"]["value"] == pytest.approx(accuracy_score(truth, chosen))

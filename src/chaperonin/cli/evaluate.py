@@ -1,4 +1,4 @@
-"""How good a fine-tuned model is on labelled proteins, or how near predicted structures are to references."""
+"""How good a model or a description in words is on labelled proteins, or how near structures are to references."""
 
 import sys
 from pathlib import Path
@@ -16,6 +16,7 @@ def run(
     precision: Literal["auto", "fp32", "bf16", "int8"] | None = None,
     label_column: str | None = None,
     stage: str | None = None,
+    prompts: Path | None = None,
     job: JobOptions = JobOptions(),  # noqa: B008 (frozen)
 ) -> int:
     """Compare a model's predictions for INPUT with its labels; or, with --reference, structures with others.
@@ -37,16 +38,45 @@ def run(
         Column of the labels; by default `label` and its usual names.
     stage
         Only records of this stage, test say.
+    prompts
+        TSV or CSV file of classes described in words, as for `chaperonin predict`, which are judged with a ProtST
+        (mila-intel/ProtST-esm1b by default). INPUT names them by their labels, or by what their column id says.
     """
-    options = {"model": model, "precision": precision, "data.label_column": label_column, "stage": stage}
+    options = {
+        "model": model,
+        "precision": precision,
+        "data.label_column": label_column,
+        "stage": stage,
+        "prompts": None if prompts is None else str(prompts),
+    }
     if reference is not None:
         return _compare(input, outdir, reference, options, job)
     _refuse_structures(input)
+    if prompts is not None or job.gives("prompts"):
+        return _zero_shot(input, outdir, options, job)
     from chaperonin.cli.sequence_verb import run_verb
     from chaperonin.inference.assess import EvaluateSettings, evaluate_job
 
     settings = job.resolve(EvaluateSettings, options)
     return run_verb(evaluate_job, settings, input, outdir, job.overwrite, job.dry_run)
+
+
+def _zero_shot(input: Path, outdir: Path, options: dict[str, Any], job: JobOptions) -> int:
+    """Judge classes that are described in words; returns the exit code."""
+    from chaperonin.cli.sequence_verb import run_job
+    from chaperonin.inference.assess_zero_shot import (
+        ZeroShotEvaluation,
+        evaluate_zero_shot_job,
+        labelled_in_words,
+    )
+    from chaperonin.inference.protst import load_protst
+
+    settings = job.resolve(ZeroShotEvaluation, options)
+    labelled_in_words(settings, input)  # before the model, which takes longer
+    found = load_protst(settings.model, settings.precision, settings.device)
+    return run_job(
+        evaluate_zero_shot_job, found, found.tower, settings, input, outdir, job.overwrite, job.dry_run
+    )
 
 
 def _compare(input: Path, outdir: Path, reference: Path, options: dict[str, Any], job: JobOptions) -> int:

@@ -16,7 +16,7 @@ VERBS = {
     "predict": "labels and calibrated probabilities from a fine-tuned model",
     "search": "the proteins that a text describes, or the texts that describe a protein (ProtST)",
     "train": "fine-tune a model on labelled proteins, or pre-train one",
-    "evaluate": "how good a fine-tuned model is on labelled proteins; how near structures are to references",
+    "evaluate": "how good a model is on labelled proteins; how near structures are to references",
     "serve": "an endpoint and a page for a model and its adapters",
     "bench": "what this machine reaches on your own model and data",
     "weights": "list, pull, verify and convert model weights",

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from cyclopts import Parameter
 
-from chaperonin.config import resolve
+from chaperonin.config import read_yaml, resolve
 
 Settings = TypeVar("Settings")
 
@@ -38,6 +38,11 @@ class JobOptions:
     """One setting as key=value; may be repeated."""
     dry_run: Annotated[bool, Parameter(negative="")] = False
     """Print the resolved settings, the predicted memory, disk and time, and stop."""
+
+    def gives(self, key: str) -> bool:
+        """Whether the file or one of the pairs has this setting."""
+        pairs = (pair.partition("=")[0].strip() for pair in self.set or ())
+        return key in pairs or (self.config is not None and key in read_yaml(self.config))
 
     def resolve(self, settings: type[Settings], options: Mapping[str, Any]) -> Settings:
         """Settings from the file, the pairs and the verb's own options."""

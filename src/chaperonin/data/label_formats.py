@@ -184,6 +184,15 @@ def read_stage(text: str, validation: str = "") -> str:
     return "val"
 
 
+def file_stage(where: str) -> str:
+    """The last word of the file that a record stands in, if it is a stage, else "".
+
+    `validation.csv:7`, `membrane_train.csv:2`, `test-00000-of-00001.parquet:1` as the hub has it.
+    """
+    name = _PIECE.sub("", where.partition(".")[0].lower())
+    return STAGES.get(_WORD_END.split(name)[-1], "")
+
+
 def masked(label: str, mask: str) -> str:
     """Labels of residues, those under a 0 of the mask made unknown."""
     if not mask:
@@ -198,6 +207,8 @@ def masked(label: str, mask: str) -> str:
     return ";".join(v if m == "1" else UNKNOWN_VALUE for v, m in zip(values, mask, strict=True))
 
 
+_PIECE = re.compile(r"-\d+-of-\d+.*")
+_WORD_END = re.compile(r"[^a-z]")
 _PAIR = re.compile(r"(?:^|(?<=\s))(\w+)=(.*?)(?=\s+\w+=|\s*$)")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from chaperonin.data.label_formats import Columns, FastaLayout, Fields, TableLayout, layout_of
+from chaperonin.data.label_formats import Columns, FastaLayout, Fields, TableLayout, file_stage, layout_of
 from chaperonin.data.sources import Record, Rejected, read_records
 from chaperonin.errors import InputError, UsageError
 
@@ -53,7 +53,8 @@ class LabelSettings:
     """Where the examples are and which of them to use."""
 
     input: str = ""
-    """CSV, TSV (also `.gz`), Parquet or FASTA with biotrainer's headers; or a folder of one kind."""
+    """CSV, TSV (also `.gz`), Parquet or FASTA with biotrainer's headers; or a folder of one kind. Without a column of
+    stages, the names of the files in a folder may end in theirs (`train.csv`, `membrane_validation.csv`)."""
     sequence_column: str = "sequence"
     id_column: str = "id"
     label_column: str = "label"
@@ -101,6 +102,7 @@ class _Reader:
         self._columns = Columns(
             settings.label_column, settings.stage_column, settings.group_column, settings.mask_column
         )
+        self._in_folder = Path(settings.input).is_dir()
         self._layouts: dict[tuple[str, ...], TableLayout | FastaLayout] = {}
         self._examples: list[Example] = []
         self._rejected: list[Rejected] = []
@@ -114,6 +116,8 @@ class _Reader:
         layout = self._layout(item)
         try:
             fields = layout.fields(item)
+            if self._in_folder and not fields.stage:
+                fields = fields._replace(stage=file_stage(item.where))
             if fields.label in self._settings.skip_labels:
                 self._skipped[fields.label] += 1
                 return

@@ -19,6 +19,8 @@ class Prompt:
 
     label: str
     text: str
+    id: str = ""
+    """What the file's column `id` says, where it has one."""
 
 
 def read_prompts(path: str | Path, column: str = "", least: int = 2) -> list[Prompt]:
@@ -53,7 +55,7 @@ def read_prompts(path: str | Path, column: str = "", least: int = 2) -> list[Pro
                 advice="Give each once.",
             )
         lines[label] = row.line
-        found.append(Prompt(label, text))
+        found.append(Prompt(label, text, row.columns[header["id"]].strip() if "id" in header else ""))
     if len(found) < least:
         raise InputError(
             f"{len(found)} texts where {least} are needed", where=str(path), advice="Write one row for each."

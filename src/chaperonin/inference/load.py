@@ -62,7 +62,7 @@ def load(name: str = BUNDLED, *, precision: Precision = "auto", device: str = "a
         if kind != "esm":
             raise UsageError(
                 f"{name} is no language model",
-                advice="`chaperonin fold` runs an AlphaFold, `search` and `predict --prompts` run a ProtST.",
+                advice="`chaperonin fold` runs an AlphaFold, `search` and --prompts run a ProtST.",
             )
         model = load_folder(layout, folder)
         assert isinstance(model, ESM)

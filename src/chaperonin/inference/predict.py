@@ -1,7 +1,7 @@
 """What a fine-tuned model says of proteins: labels, calibrated probabilities, and whether it knows such proteins."""
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,24 +137,35 @@ def alone_bytes(target: Target) -> Any:
 
 
 def write_predictions(job: Job, outdir: Path, trained: Trained, more: Sequence[str] = ()) -> list[Path]:
-    """Write predictions.csv and what belongs to it; `more` are entries of the records that follow the id."""
+    """Write predictions.csv and what belongs to it; `more` as for `write_rows`."""
     target = trained.target
-    with (
-        atomic_file(outdir / FILE) as temporary,
-        temporary.open("w", encoding="utf-8", newline="") as opened,
-    ):
-        lines = csv.writer(opened, lineterminator="\n")
-        lines.writerow(["id", *more, *header(target)])
-        for record in _done(job):
-            prediction = trained.prediction(stored_output(job, record))
-            own = [record.extra[name] for name in more]
-            lines.writerow([csv_cell(record.id), *own, *cells(prediction, target)])
-    files = [outdir / FILE]
+
+    def prediction(record: JobRecord) -> Prediction:
+        return trained.prediction(stored_output(job, record))
+
+    files = [write_rows(job, outdir / FILE, target, prediction, more)]
     if target.level == "residue":
         files.append(_write_residues(job, outdir / RESIDUES, trained))
     if target.level == "pairs":
         files += _write_pairs(job, outdir / PAIRS, trained)
     return files
+
+
+def write_rows(
+    job: Job,
+    path: Path,
+    target: Target,
+    prediction: Callable[[JobRecord], Prediction],
+    more: Sequence[str] = (),
+) -> Path:
+    """Write predictions.csv; `more` are entries of the records that follow the id."""
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as opened:
+        lines = csv.writer(opened, lineterminator="\n")
+        lines.writerow(["id", *more, *header(target)])
+        for record in _done(job):
+            own = [record.extra[name] for name in more]
+            lines.writerow([csv_cell(record.id), *own, *cells(prediction(record), target)])
+    return path
 
 
 def stored_output(job: Job, record: JobRecord) -> Output:

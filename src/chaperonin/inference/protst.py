@@ -23,6 +23,7 @@ from chaperonin.models.esm.model import ESM
 from chaperonin.models.protst import ProtST
 from chaperonin.models.protst.text import TextBatch
 from chaperonin.tasks.features import in_chunks
+from chaperonin.tasks.folder import trained_folder
 from chaperonin.weights.files import read_config
 from chaperonin.weights.hub import resolve
 from chaperonin.weights.pretrained import load_folder
@@ -129,11 +130,11 @@ def load_protst(name: str = PUBLISHED, precision: Precision = "auto", device: st
     precision is that of the protein tower; texts, of which there are few, are read in fp32.
     """
     where = choose_device(device, advice="Write --set device=cpu.")
-    folder = resolve(name)
     if not is_protst(name):
         raise UsageError(
             f"{name} does not read text", advice=f"Give a ProtST, such as {PUBLISHED}, with --model."
         )
+    folder = resolve(name)
     model = load_folder(layout_of(KIND, where=str(folder)), folder).float().requires_grad_(False)
     assert isinstance(model, ProtST)
     parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -146,7 +147,7 @@ def load_protst(name: str = PUBLISHED, precision: Precision = "auto", device: st
 
 def is_protst(name: str) -> bool:
     """Whether the model, by hub name or folder, is a ProtST; WeightsError for one that is not there."""
-    return read_config(resolve(name)).get("model_type") == KIND
+    return trained_folder(name) is None and read_config(resolve(name)).get("model_type") == KIND
 
 
 def _unit(vectors: torch.Tensor) -> NDArray[np.float32]:

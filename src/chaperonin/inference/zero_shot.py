@@ -1,26 +1,23 @@
 """Classes described in words: each protein gets the one whose text agrees with it most (ProtST, section 4.3)."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chaperonin.data.prompts import Prompt, read_prompts
-from chaperonin.data.sources import csv_cell
 from chaperonin.errors import UsageError
-from chaperonin.files import atomic_file
-from chaperonin.inference.jobs import Job, Outcome
-from chaperonin.inference.predict import FILE
+from chaperonin.inference.jobs import Job, JobRecord, Outcome
+from chaperonin.inference.predict import FILE, write_rows
 from chaperonin.inference.protst import PUBLISHED, Compat, Loaded
 from chaperonin.inference.sequences import SequenceJob, SequenceSettings
 from chaperonin.models.esm.model import ESM
-from chaperonin.tasks.prediction import Prediction, cells, header
+from chaperonin.tasks.prediction import Prediction
 from chaperonin.tasks.target import Target
 
 
@@ -40,6 +37,9 @@ class ZeroShotSettings(SequenceSettings):
     def __post_init__(self) -> None:
         if self.compat == "published" and self.long == "window":
             object.__setattr__(self, "long", "truncate")
+
+
+Settings = TypeVar("Settings", bound=ZeroShotSettings)
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,20 @@ class Classes:
         return Prediction(
             self.target.classes[best], float(shares[best]), named, None, None, in_domain=None, distance=None
         )
+
+
+def prompts_of(settings: ZeroShotSettings) -> list[Prompt]:
+    """The classes that the settings name."""
+    if not settings.prompts:
+        raise UsageError("no prompts", advice="Give a file of them with --prompts.")
+    return read_prompts(settings.prompts, settings.column)
+
+
+def with_digest(settings: Settings, model: Loaded) -> Settings:
+    """The settings as a job compares them: the texts count, and how they are read, not where their file lies."""
+    path = Path(settings.prompts)
+    digest = sha256(path.read_bytes() + model.words.sha256.encode()).hexdigest()
+    return replace(settings, prompts=f"{path.name} {digest}")
 
 
 def classes_of(model: Loaded, prompts: Sequence[Prompt], compat: Compat = "none") -> Classes:
@@ -93,16 +107,17 @@ def zero_shot_job(
     model: Loaded, source: Path, outdir: Path, settings: ZeroShotSettings, overwrite: bool = False
 ) -> Outcome:
     """Predict into OUTDIR/predictions.csv by prompts; resumes after a kill."""
-    if not settings.prompts:
-        raise UsageError("no prompts", advice="Give a file of them with --prompts.")
-    path = Path(settings.prompts)
-    prompts = read_prompts(path, settings.column)
-    classes = classes_of(model, prompts, settings.compat)
-    # The texts count, and how they are read, not where their file lies.
-    digest = sha256(path.read_bytes() + model.words.sha256.encode()).hexdigest()
-    settings = replace(settings, prompts=f"{path.name} {digest}")
+    classes = classes_of(model, prompts_of(settings), settings.compat)
+
+    def write(job: Job, outdir: Path, tower: ESM) -> list[Path]:
+        return [write_rows(job, outdir / FILE, classes.target, partial(stored_prediction, classes, job))]
+
     return SequenceJob(
-        "predict", settings, partial(compute, model), partial(_write, classes), partial(result_bytes, model)
+        "predict",
+        with_digest(settings, model),
+        partial(compute, model),
+        write,
+        partial(result_bytes, model),
     ).run(model.tower, source, outdir, overwrite)
 
 
@@ -116,13 +131,6 @@ def result_bytes(model: Loaded, tower: ESM, length: int) -> int:
     return 4 * model.model.config.width
 
 
-def _write(classes: Classes, job: Job, outdir: Path, tower: ESM) -> list[Path]:
-    path = outdir / FILE
-    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as opened:
-        lines = csv.writer(opened, lineterminator="\n")
-        lines.writerow(["id", *header(classes.target)])
-        for record in job.records():
-            if not record.failed:
-                found = classes.prediction(job.result(record.unit, "vector")["vector"])
-                lines.writerow([csv_cell(record.id), *cells(found, classes.target)])
-    return [path]
+def stored_prediction(classes: Classes, job: Job, record: JobRecord) -> Prediction:
+    """The class by what `compute` kept."""
+    return classes.prediction(job.result(record.unit, "vector")["vector"])

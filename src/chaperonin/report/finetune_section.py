@@ -37,6 +37,7 @@ _BASELINES = {
     "composition": "amino-acid composition",
     "kmer": "nearest by k-mers",
     "window": "window of residues",
+    "chance": "any class alike",
 }
 
 
@@ -53,7 +54,8 @@ def result_section(outdir: Path) -> Section | None:
     metrics = read_mapping(outdir / METRICS_FILE)
     parts: list[Part] = [*_results(metrics), *_data(metrics), *_calibration(metrics), *_cost(metrics)]
     parts = [part for part in parts if not isinstance(part, Table) or part.rows]
-    return Section("result", "Result", parts, _READING) if parts else None
+    reading = _READING_OF_GUESSES if "chance" in mapping(metrics, "baselines") else _READING
+    return Section("result", "Result", parts, reading) if parts else None
 
 
 def _results(metrics: Mapping[str, object]) -> list[Part]:
@@ -222,6 +224,14 @@ _READING = (
         "They tell how much the figure would change with other test proteins of the same kind, not with another "
         "training. Two intervals that overlap are no proof of a difference.",
     ),
+)
+_READING_OF_GUESSES = (
+    (
+        "Baselines",
+        "Two guesses that look at no protein: always the class that most of these proteins have, and any class with "
+        "equal probability. Texts that do not beat them describe nothing that the model sees.",
+    ),
+    *_READING[1:],
 )
 _CURVES_READING = (
     (

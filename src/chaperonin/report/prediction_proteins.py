@@ -19,7 +19,7 @@ from chaperonin.report.prediction_parts import (
 )
 from chaperonin.report.prediction_table import PredictionTable
 from chaperonin.report.style import as_svg
-from chaperonin.report.wording import count, mapping, measure, number, shortened
+from chaperonin.report.wording import count, mapping, measure, number, shortened, told_apart
 from chaperonin.tasks.calibration import confidences, reliability, uncalibrated
 from chaperonin.tasks.curves import BINS, rate_curve
 
@@ -33,9 +33,10 @@ def single_view(table: PredictionTable, of: str, metrics: Mapping[str, object]) 
     table, truth = table.chosen(known), truth[known]
     called = table.shares.argmax(axis=1)
     places = range(len(table.classes)) if len(table.classes) > 2 else [len(table.classes) - 1]
-    curves = {table.classes[place]: rate_curve(table.shares[:, place], truth == place) for place in places}
+    names = told_apart(table.classes)
+    curves = {names[place]: rate_curve(table.shares[:, place], truth == place) for place in places}
     return [
-        confusion_part(truth, called, table.classes, of),
+        confusion_part(truth, called, names, of),
         *rate_parts(curves, of),
         _reliability(table.shares, truth, "single", metrics),
         _errors(table, called != truth, table.probability),

@@ -1,7 +1,7 @@
 """Numbers as people write them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 
@@ -72,3 +72,11 @@ def shortened(text: str, longest: int = 80) -> str:
         return text
     end = longest // 4
     return f"{text[: longest - end - 1]}…{text[-end:]}"
+
+
+def told_apart(names: Sequence[str]) -> list[str]:
+    """The names without the words that all of them begin with, which a short label would show alone."""
+    words = [name.split(" ") for name in names]
+    most = min(map(len, words)) - 1
+    shared = next((place for place in range(most) if len({own[place] for own in words}) > 1), most)
+    return [" ".join(own[shared:]) for own in words]

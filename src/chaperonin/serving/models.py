@@ -180,7 +180,7 @@ def _over_one_base(name: str, folder: Path, settings: ServeSettings) -> Models:
 
 def _read_base(name: str, settings: ServeSettings) -> tuple[ESM, TextReader | None]:
     """A language model; of a ProtST its protein tower, and the rest of it, which reads texts."""
-    if trained_folder(name) is None and is_protst(name):
+    if is_protst(name):
         whole = load_protst(name, settings.precision, settings.device)
         return whole.tower, TextReader(whole)
     return load(name, precision=settings.precision, device=settings.device), None
