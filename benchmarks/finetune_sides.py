@@ -16,7 +16,7 @@ def our_steps(overrides: list[str], means: str, steps: int, warm: int = 1) -> Ca
     """
     from chaperonin.data.stream import Place
 
-    training = _training(overrides, means)
+    training = our_training(overrides, means)
     begin = training.stream.place
 
     def run(count: int = steps) -> Found:
@@ -49,7 +49,7 @@ def their_steps(overrides: list[str], steps: int, folder: str) -> Callable[[], F
     from chaperonin.tasks.calibration import Calibration
     from chaperonin.tasks.folder import Base, save_trained
 
-    training = _training(overrides, "base")
+    training = our_training(overrides, "base")
     save_trained(Path(folder), training.model, Base("base", ""), Calibration(), None, method="full")
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -94,9 +94,13 @@ def their_steps(overrides: list[str], steps: int, folder: str) -> Callable[[], F
 
 
 def cached_epochs(overrides: list[str]) -> Callable[[], Found]:
-    """A whole fine-tuning of the head on a frozen base, from loading the model to the last epoch."""
+    """A whole fine-tuning of the head on a frozen base, from loading the model to the last epoch.
+
+    `losses` are those that its settings log.
+    """
     from chaperonin.kernels.hardware import choose_device
     from chaperonin.training.finetune import learn
+    from chaperonin.training.tracking import FILE_NAME, read_metrics
 
     settings, material = _material(overrides, "frozen")
 
@@ -104,16 +108,18 @@ def cached_epochs(overrides: list[str]) -> Callable[[], Found]:
         folder = Path(tempfile.mkdtemp())
         try:
             learned = learn(settings, material, material.splits[0], folder, choose_device("cpu"))
+            lines = list(read_metrics(folder / FILE_NAME))
         finally:
             shutil.rmtree(folder)
-        return {"steps": learned.outcome.step}
+        losses = [line["loss"] for line in lines if line["event"] == "train"]
+        return {"steps": learned.outcome.step, "losses": losses}
 
     return run
 
 
 def backbone_epoch(overrides: list[str]) -> Callable[[], Found]:
     """One epoch of the same training that runs the frozen base on every batch, and its evaluation."""
-    training = _training(overrides, "frozen")
+    training = our_training(overrides, "frozen")
     epoch = training.settings.evaluate_every
 
     def run() -> Found:
@@ -124,7 +130,8 @@ def backbone_epoch(overrides: list[str]) -> Callable[[], Found]:
     return run
 
 
-def _training(overrides: list[str], means: str) -> Any:
+def our_training(overrides: list[str], means: str) -> Any:
+    """The run of one row of the comparison, before its first step."""
     from chaperonin.kernels.hardware import choose_device
     from chaperonin.training.finetune import new_predictor, new_training
     from chaperonin.training.finetune_settings import planned

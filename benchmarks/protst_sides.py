@@ -4,12 +4,17 @@ Each function builds what is timed: `build(**arguments)` returns a function with
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from benchmarks import finetune_sides
+
+if TYPE_CHECKING:
+    import torch
 
 PLACES = (
     "Cell membrane", "Cytoplasm", "Endoplasmic reticulum", "Golgi apparatus", "Lysosome", "Mitochondrion", "Nucleus",
@@ -17,6 +22,10 @@ PLACES = (
 )  # fmt: skip
 PROMPTS = [f"SUBCELLULAR LOCATION: {place}." for place in PLACES]
 """In the wording of the published template."""
+RATE = 5e-5
+"""Learning rate of the published fine-tuning, the same at every step."""
+LONGEST_GRADIENT = 1.0
+"""What transformers' Trainer shortens gradients to, if it is not told otherwise."""
 
 
 def write_random_protst(folder: Path, protein: dict[str, int], text: dict[str, int], seed: int = 0) -> None:
@@ -72,13 +81,12 @@ def choose_ours(folder: str, sequences: list[str], precision: str) -> Callable[[
 def choose_theirs(folder: str, sequences: list[str], filled: int) -> Callable[[], NDArray[np.float32]]:
     """The same by transformers' ESM and BERT, in the published order of things; prompts are read once too."""
     import torch
-    from safetensors.torch import load_file
-    from transformers import BertConfig, BertModel, BertTokenizerFast, EsmConfig, EsmModel
+    from transformers import BertConfig, BertModel, BertTokenizerFast
 
-    config = json.loads((Path(folder) / "config.json").read_text())
-    named = load_file(Path(folder) / "model.safetensors")
-    esm = EsmModel(EsmConfig(**config["protein_config"]), add_pooling_layer=False).eval()
-    _fill(esm, named, "protein_model.esm.")
+    from chaperonin.protein.alphabet import ESM_ALPHABET
+
+    tower = their_tower(folder, filled)
+    config, named = _checkpoint(folder)
     bert = BertModel(BertConfig(**config["text_config"]), add_pooling_layer=False).eval()
     _fill(bert, named, "text_model.bert.")
     words = BertTokenizerFast(str(Path(folder) / "vocab.txt"), do_lower_case=True)
@@ -97,13 +105,7 @@ def choose_theirs(folder: str, sequences: list[str], filled: int) -> Callable[[]
         return projected((hidden * is_word).sum(1) / (is_word.sum(1) + 1e-6), "text_model.text_mlp")
 
     def protein(sequence: str) -> NDArray[np.float32]:
-        from chaperonin.protein.alphabet import ESM_ALPHABET
-
-        own = ESM_ALPHABET.encode(sequence)
-        tokens = torch.full((1, filled), ESM_ALPHABET.pad)
-        tokens[0, : len(own)] = torch.from_numpy(own)
-        hidden = esm(tokens, attention_mask=(tokens != ESM_ALPHABET.pad).long()).last_hidden_state
-        return projected(hidden[0, 1 : len(own) - 1].mean(0)[None], "protein_model.protein_mlp")
+        return projected(tower([ESM_ALPHABET.encode(sequence)]), "protein_model.protein_mlp")
 
     def run() -> NDArray[np.float32]:
         with torch.inference_mode():
@@ -111,6 +113,82 @@ def choose_theirs(folder: str, sequences: list[str], filled: int) -> Callable[[]
             return np.concatenate([protein(sequence) for sequence in sequences]) @ described.T
 
     return run
+
+
+def their_tower(folder: str, filled: int) -> Callable[[Sequence[NDArray[Any]]], "torch.Tensor"]:
+    """The protein tower by transformers' ESM: tokens of proteins, each filled up, to means over residues."""
+    import torch
+    from transformers import EsmConfig, EsmModel
+
+    from chaperonin.protein.alphabet import ESM_ALPHABET
+
+    config, named = _checkpoint(folder)
+    esm = EsmModel(EsmConfig(**config["protein_config"]), add_pooling_layer=False).eval()
+    _fill(esm, named, "protein_model.esm.")
+
+    @torch.no_grad()
+    def tower(proteins: Sequence[NDArray[Any]]) -> torch.Tensor:
+        tokens = torch.full((len(proteins), filled), ESM_ALPHABET.pad)
+        for row, own in zip(tokens, proteins, strict=True):
+            row[: len(own)] = torch.from_numpy(own)
+        hidden = esm(tokens, attention_mask=(tokens != ESM_ALPHABET.pad).long()).last_hidden_state
+        return torch.stack([row[1 : len(own) - 1].mean(0) for row, own in zip(hidden, proteins, strict=True)])
+
+    return tower
+
+
+def train_theirs(overrides: list[str], folder: str, filled: int, epochs: int) -> Callable[[], dict[str, Any]]:
+    """Epochs of the head as the published script runs them: the tower anew on every batch, each protein filled up.
+
+    Batches, their order and the first weights of the head are those of `finetune_sides.cached_epochs`.
+    """
+    import torch
+    from torch import nn
+
+    from chaperonin.data.stream import Place
+    from chaperonin.protein.alphabet import ESM_ALPHABET
+
+    training = finetune_sides.our_training(overrides, "frozen")
+    stream, holdout, steps = training.stream, training.holdout, training.settings.evaluate_every
+    first = list(training.model.head.state_dict().values())
+    del training  # our tower makes room for theirs
+    width, outputs = first[0].shape[0], first[2].shape[0]
+    begin, start, end = stream.place, [ESM_ALPHABET.cls], [ESM_ALPHABET.eos]
+    tower = their_tower(folder, filled)
+
+    def loss(head: nn.Module, items: Sequence[Any]) -> torch.Tensor:
+        vectors = tower([np.concatenate((start, item.tokens, end)) for item in items])
+        labels = torch.tensor([int(item.target) for item in items])
+        return nn.functional.cross_entropy(head(vectors), labels)
+
+    def run() -> dict[str, Any]:
+        head = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, outputs))
+        head.load_state_dict(dict(zip(head.state_dict(), first, strict=True)))
+        optimizer = torch.optim.AdamW(head.parameters(), lr=RATE, weight_decay=0.0)
+        stream.place = Place(*begin)
+        losses = []
+        for step in range(1, epochs * steps + 1):
+            own = loss(head, next(stream))
+            optimizer.zero_grad()
+            own.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(head.parameters(), LONGEST_GRADIENT)
+            optimizer.step()
+            losses.append(own.item())
+            if step % steps == 0:
+                with torch.no_grad():
+                    for items in holdout:
+                        loss(head, items)
+        return {"losses": losses}
+
+    return run
+
+
+def _checkpoint(folder: str) -> tuple[dict[str, Any], dict[str, "torch.Tensor"]]:
+    """The configuration and every tensor."""
+    from safetensors.torch import load_file
+
+    config = json.loads((Path(folder) / "config.json").read_text())
+    return config, load_file(Path(folder) / "model.safetensors")
 
 
 def _fill(model: Any, named: dict[str, Any], prefix: str) -> None:

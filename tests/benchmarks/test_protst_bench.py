@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import protst, protst_evidence
+from benchmarks import protst, protst_evidence, protst_sides
 from chaperonin.kernels.hardware import lacks_int8
 
 
@@ -19,9 +19,23 @@ def test_a_quick_run_compares_both_sides_and_writes_what_it_prints(
     printed = capsys.readouterr().out
     rows = json.loads((tmp_path / "b.json").read_text())["rows"]
     assert all(f"| {row['measure']} |" in printed for row in rows)
-    fp32, int8 = rows
+    fp32, int8, training, loss = rows
     assert fp32["value"] > 0 and "100% of the choices are the same" in fp32["notes"]
     assert (int8["value"] is None) == bool(lacks_int8())
+    assert training["value"] > 0 and "the last of 100 steps" in training["notes"]
+    ours, theirs = loss["samples"]["ours"], loss["samples"]["theirs"]
+    assert len(ours) == len(theirs) == 9 and len(set(ours)) == 9
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+    assert loss["verdict"] == "reached"
+
+
+def test_the_loss_curve_of_another_rate_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protst_sides, "RATE", 2 * protst_sides.RATE)  # of their side: ours has its settings
+    arguments = ["--quick", "--threads", "1", "--rows", "loss", "--scratch", str(tmp_path)]
+    assert protst.main([*arguments, "--out", str(tmp_path / "b.json")]) == 0
+    (loss,) = json.loads((tmp_path / "b.json").read_text())["rows"]
+    assert loss["samples"]["ours"][0] == pytest.approx(loss["samples"]["theirs"][0], rel=1e-6)
+    assert loss["verdict"] == "missed"
 
 
 def test_an_unknown_row_is_named(capsys: pytest.CaptureFixture[str]) -> None:
