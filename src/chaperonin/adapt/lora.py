@@ -56,7 +56,7 @@ def add_lora(model: ESM, settings: LoraSettings) -> None:
     ends = _check(model, settings)
     config = peft.LoraConfig(
         r=settings.rank,
-        lora_alpha=settings.alpha,  # type: ignore[arg-type]  # PEFT computes with any number
+        lora_alpha=settings.alpha,  # PEFT computes with any number
         lora_dropout=settings.dropout,
         target_modules=rf"layers\.\d+\.({'|'.join(re.escape(end) for end in ends)})",
     )
