@@ -11,25 +11,47 @@ from tests.serving.running import Running, running
 
 pytestmark = pytest.mark.alone
 
-CLIENTS, SECONDS = 200, 30.0
+CLIENTS = 200
+SETTLED, MORE = 14_000, 10_000
+"""Answers after which the heap has settled: batches of ever other sizes break it up until about then."""
 
 
-def test_two_hundred_clients_for_thirty_seconds(tmp_path: Path) -> None:
+def test_two_hundred_clients(tmp_path: Path) -> None:
     # Two, so that each core runs batches of its own: with one thread it never does.
     with running(tmp_path, threads=2) as server:
-        asyncio.run(press(server.port, CLIENTS, 10.0, (20, 400)))
+        asyncio.run(press(server.port, CLIENTS, 5.0, (20, 400)))
         before = server.resident_bytes()
-        tally = asyncio.run(press(server.port, CLIENTS, SECONDS - 10, (20, 400)))
+        tally = asyncio.run(press(server.port, CLIENTS, 10.0, (20, 400)))
         after = server.resident_bytes()
         print(f"{tally.statuses}, {tally.statuses[200] / sum(tally.seconds) * CLIENTS:.0f} answers/s")
         print(f"memory {before / 1e6:.0f} to {after / 1e6:.0f} MB")
         assert set(tally.statuses) <= {200, 429, 503}
-        assert tally.statuses[200] > 5 * SECONDS  # a busy machine; the benchmark says what an idle one does
+        assert tally.statuses[200] > 150  # a busy machine; the benchmark says what an idle one does
         assert (tally.unanswered, tally.wrong, tally.refused) == ([], 0, 0)
-        # Huge pages make what is resident go up and down by a fifth, between batches of ever other sizes; what an
-        # answer leaves for good shows all the same: the vectors of one are 100 KB.
-        assert after - before < 50e3 * tally.statuses[200]
+        # That nothing grows is the next test's. What an answer leaves for good would show here too: the vectors of
+        # one are 100 KB, of a thousand a quarter of the process.
+        assert after < 1.5 * before
         assert server.metric("chaperonin_queue_tokens") == 0
+
+
+@pytest.mark.slow
+def test_what_is_resident_settles(tmp_path: Path) -> None:
+    """Some minutes; 588 MB grew by 2 % where this was written."""
+    with running(tmp_path, threads=2) as server:
+        _answered(server, SETTLED)
+        before = server.resident_bytes()
+        _answered(server, MORE)
+        after = server.resident_bytes()
+        print(f"memory {before / 1e6:.0f} to {after / 1e6:.0f} MB")
+        assert after < 1.05 * before
+
+
+def _answered(server: Running, answers: int) -> None:
+    """Press until there are so many."""
+    while answers > 0:
+        tally = asyncio.run(press(server.port, CLIENTS, 10.0, (20, 400)))
+        assert (tally.unanswered, tally.wrong, tally.refused) == ([], 0, 0)
+        answers -= tally.statuses[200]
 
 
 def test_a_full_queue_says_so_and_when_to_come_again(tmp_path: Path) -> None:
@@ -41,7 +63,7 @@ def test_a_full_queue_says_so_and_when_to_come_again(tmp_path: Path) -> None:
 
 def test_sigterm_under_load_loses_no_accepted_request(tmp_path: Path) -> None:
     async def load(server: Running) -> tuple[Tally, float]:
-        crowd = asyncio.ensure_future(press(server.port, 100, 20.0, (100, 400)))
+        crowd = asyncio.ensure_future(press(server.port, 100, 10.0, (100, 400)))
         await asyncio.sleep(2)
         server.signal(signal.SIGTERM)
         told = time.monotonic()
