@@ -28,18 +28,14 @@ LONGEST_GRADIENT = 1.0
 """What transformers' Trainer shortens gradients to, if it is not told otherwise."""
 
 
-def write_random_protst(folder: Path, protein: dict[str, int], text: dict[str, int], seed: int = 0) -> None:
-    """A ProtST on ESM-1b and BERT with random weights, and a vocabulary of letters."""
+def random_protst(protein: dict[str, int], text: dict[str, int], vocabulary: int, seed: int = 0) -> Any:
+    """A ProtST on ESM-1b and BERT with random weights and so many word pieces."""
     import torch
 
     from chaperonin.models.esm.model import ESMConfig
     from chaperonin.models.protst import ProtSTConfig
     from chaperonin.models.protst.weights import LAYOUT
-    from chaperonin.weights.pretrained import save_folder
 
-    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ":", ".", *letters]
-    vocabulary += [f"##{letter}" for letter in letters]
     width = protein["width"]
     config = ProtSTConfig(
         ESMConfig(
@@ -50,7 +46,7 @@ def write_random_protst(folder: Path, protein: dict[str, int], text: dict[str, i
             "num_hidden_layers": text["depth"],
             "num_attention_heads": text["heads"],
             "intermediate_size": 4 * text["width"],
-            "vocab_size": len(vocabulary),
+            "vocab_size": vocabulary,
             "max_position_embeddings": 512,
         },
     )
@@ -60,7 +56,18 @@ def write_random_protst(folder: Path, protein: dict[str, int], text: dict[str, i
         is_norm = "norm" in name.lower() and name.endswith("weight")
         if parameter.ndim:
             parameter.data.normal_(mean=1.0 if is_norm else 0.0, std=0.02)
-    save_folder(LAYOUT, model, folder)
+    return model
+
+
+def write_random_protst(folder: Path, protein: dict[str, int], text: dict[str, int]) -> None:
+    """A random ProtST in a folder, with a vocabulary of letters."""
+    from chaperonin.models.protst.weights import LAYOUT
+    from chaperonin.weights.pretrained import save_folder
+
+    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ":", ".", *letters]
+    vocabulary += [f"##{letter}" for letter in letters]
+    save_folder(LAYOUT, random_protst(protein, text, len(vocabulary)), folder)
     (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
 
 

@@ -1,17 +1,23 @@
 """Pre-training of a ProtST: it learns, goes on after a stop, and leaves a model that the verbs open."""
 
 import json
+import multiprocessing
+import re
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_alignment
 import torch
 
 from chaperonin.cli.main import main
 from chaperonin.config import resolve
 from chaperonin.inference.protst import load_protst
-from chaperonin.training.alignment import Alignment, _chance, align, read_pairs
+from chaperonin.training import state
+from chaperonin.training.alignment import Alignment, _chance, align, new_training, read_pairs
 from chaperonin.training.loop import Training
+from chaperonin.training.tracking import read_metrics
 from chaperonin.weights.files import tensors, weight_files
 
 KINDS = {
@@ -84,12 +90,24 @@ def test_it_learns_and_leaves_a_model_that_predicts(settings_file: Path, tmp_pat
     assert (tmp_path / "out/report.html").stat().st_size > 10_000
 
 
+def events(folder: Path) -> list[dict[str, object]]:
+    """All that was noted, without the speed, which is the machine's."""
+    lines = read_metrics(folder / "metrics.jsonl")
+    return [{name: value for name, value in line.items() if name != "tokens_per_second"} for line in lines]
+
+
+def assert_same_run(folder: Path, expected: Path) -> None:
+    ours, theirs = (dict(tensors(weight_files(own / "model"))) for own in (folder, expected))
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert events(folder) == events(expected) != []
+    assert (folder / "retrieval.json").read_bytes() == (expected / "retrieval.json").read_bytes()
+
+
 def test_a_run_that_was_stopped_goes_on_to_the_last_bit(
     settings_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = resolve(
-        Alignment, file=settings_file, overrides=["training.steps=10", "training.evaluate_every=5"]
-    )
+    settings = resolve(Alignment, file=settings_file, overrides=tiny_alignment.SETTINGS)
     pairs = read_pairs(settings)
     align(settings, pairs, tmp_path / "whole", CPU)
     after_step = Training.after_step
@@ -104,12 +122,54 @@ def test_a_run_that_was_stopped_goes_on_to_the_last_bit(
         with pytest.raises(KeyboardInterrupt):
             align(settings, pairs, tmp_path / "stopped", CPU)
     align(settings, pairs, tmp_path / "stopped", CPU)
-    whole, again = (dict(tensors(weight_files(tmp_path / name / "model"))) for name in ("whole", "stopped"))
-    assert whole.keys() == again.keys()
-    assert all(torch.equal(whole[name], again[name]) for name in whole)
-    assert (tmp_path / "whole/retrieval.json").read_bytes() == (
-        tmp_path / "stopped/retrieval.json"
-    ).read_bytes()
+    assert_same_run(tmp_path / "stopped", tmp_path / "whole")
+
+
+def test_two_processes_of_which_one_is_killed_go_on_to_the_last_bit(
+    settings_file: Path, tmp_path: Path
+) -> None:
+    forked = multiprocessing.get_context("forkserver")
+    # What takes longest, once for all of them.
+    forked.set_forkserver_preload(["chaperonin.training.alignment", "transformers.models.bert.modeling_bert"])
+
+    def run(name: str, number: int, kill: int = 0) -> list[int | None]:
+        words = (settings_file, tmp_path / name, tmp_path / f"meeting-{number}")
+        started = [
+            forked.Process(target=tiny_alignment.run, args=(rank, *words, kill * rank), daemon=True)
+            for rank in (0, 1)
+        ]
+        for process in started:
+            process.start()
+        for process in started:
+            process.join(120)
+        return [process.exitcode for process in started]
+
+    assert run("whole", 1) == [0, 0]
+    first, second = run("stopped", 2, kill=7)
+    assert first != 0 and second == -signal.SIGKILL
+    assert state.latest(tmp_path / "stopped") == state.checkpoint_path(tmp_path / "stopped", 4)
+    assert run("stopped", 3) == [0, 0]
+    assert_same_run(tmp_path / "stopped", tmp_path / "whole")
+
+
+def test_the_protein_model_moves_by_its_share_of_the_first_step(settings_file: Path) -> None:
+    def steps(share: float) -> dict[str, torch.Tensor]:
+        settings = resolve(
+            Alignment, file=settings_file, overrides=[f"training.optimizer.backbone_share={share}"]
+        )
+        training = new_training(settings, read_pairs(settings), CPU)
+        before = {name: own.clone() for name, own in state.trained_weights(training.model).items()}
+        training.step()
+        return {name: own - before[name] for name, own in state.trained_weights(training.model).items()}
+
+    usual, shared = steps(1.0), steps(0.1)
+    for name, moved in usual.items():
+        if name.startswith("protein."):
+            # A step of 1e-3 on weights near 1: what is left of it after rounding, both times.
+            torch.testing.assert_close(shared[name], 0.1 * moved, rtol=0, atol=3e-7, msg=name)
+        else:
+            assert torch.equal(shared[name], moved), name
+    assert max(float(own.abs().max()) for own in usual.values()) > 9e-4
 
 
 def test_chance_is_that_of_drawing_without_putting_back() -> None:
@@ -133,7 +193,12 @@ def test_what_is_missing_is_said(
     assert main([*words, "data.batch_pairs=500"]) == 1
     assert "do not fill one batch of 500" in capsys.readouterr().err
     assert main([*words, "training.steps=10", "--dry-run"]) == 0
-    assert "pairs train" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert re.search(r"^pairs +\d+ train, \d+ are held out$", told, re.MULTILINE)
+    assert "memory, predicted" in told and "time, at this speed" in told
+    assert list(tmp_path.iterdir()) == []
+    assert main([*words, "training.optimizer.backbone_share=-1", "--dry-run"]) == 1
+    assert "a share cannot be -1" in capsys.readouterr().err
 
 
 def test_the_model_tells_where_its_vocabulary_is(settings_file: Path, tmp_path: Path) -> None:

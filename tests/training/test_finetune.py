@@ -109,6 +109,26 @@ def test_accumulation_recomputation_and_windows_leave_the_losses_as_they_are(
         torch.testing.assert_close(one[1]["loss"], other[1]["loss"], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("overrides", [(LORA, "means.recompute=true"), (FULL,)])
+def test_backbone_and_adapters_learn_at_their_share_and_the_head_at_the_whole_rate(
+    inputs: Path, tmp_path: Path, overrides: tuple[str, ...]
+):
+    own = first_training(inputs, tmp_path, *overrides, "training.optimizer.backbone_share=0.1")
+    own.step()
+    rate = own.settings.schedule.rate(0, own.settings.steps)
+    names = {id(tensor): name for name, tensor in own.model.named_parameters()}
+    rates = {
+        names[id(tensor)]: group["lr"]
+        for optimizer in own.optimizers
+        for group in optimizer.param_groups
+        for tensor in group["params"]
+    }
+    assert rates.keys() == state.trained_weights(own.model).keys()
+    for name, found in rates.items():
+        assert found == (rate if name.startswith("head.") else rate * 0.1), name
+    assert len(set(rates.values())) == 2
+
+
 def test_dropout_in_adapters_is_the_same_however_a_step_is_cut_or_recomputed(inputs: Path, tmp_path: Path):
     found = []
     for recompute in ("true", "false"):
@@ -269,6 +289,7 @@ def test_frozen_base_is_run_once(inputs: Path, tmp_path: Path, monkeypatch: pyte
         ),
         (("training.best=spearman",), "no measure 'spearman'"),
         (("epochs=0",), "above 0"),
+        ((FROZEN, "training.optimizer.backbone_share=0.1"), "no backbone is trained here"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(

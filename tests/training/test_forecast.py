@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +19,15 @@ from chaperonin.config import resolve
 from chaperonin.kernels.segments import Segments
 from chaperonin.models.esm import ESM, ESMConfig
 from chaperonin.models.esm.weights import LAYOUT
+from chaperonin.models.protst import ProtSTConfig
 from chaperonin.protein.alphabet import STANDARD_RESIDUES
+from chaperonin.training.alignment import Alignment, read_pairs, training_stream
+from chaperonin.training.alignment_forecast import look_ahead
 from chaperonin.training.finetune import fit
 from chaperonin.training.finetune_forecast import forecast
 from chaperonin.training.finetune_settings import FineTuning
 from chaperonin.training.material import read_material
-from chaperonin.training.tensor_memory import peak_bytes
+from chaperonin.training.tensor_memory import peak_bytes, taken_bytes
 from chaperonin.training.tracking import duration
 from chaperonin.weights.pretrained import save_folder
 
@@ -125,6 +130,58 @@ def test_pre_training_takes_what_was_predicted(inputs: Path, tmp_path: Path) -> 
     assert memory["predicted_bytes"] == pytest.approx(memory["measured_bytes"], rel=WITHIN)
 
 
+@pytest.fixture(scope="module")
+def described(inputs: Path) -> Path:
+    """A YAML file for a ProtST of the base and the sixty proteins, with texts of some words."""
+    generator = np.random.default_rng(1)
+    words = ["a", "soluble", "protein", "located", "in", "the", "membrane", "or", "nucleus", "of", "cells"]
+    lines = ["sequence,text"]
+    for row in (inputs / "table.csv").read_text().splitlines()[1:]:
+        said = " ".join(generator.choice(words, generator.integers(5, 60)))
+        lines.append(f"{row.split(',')[1]},{said}")
+    (inputs / "pairs.csv").write_text("\n".join(lines) + "\n")
+    (inputs / "protst.yaml").write_text(
+        f"""
+task: protein-text
+model: {inputs / "base"}
+space: 64
+text: {{width: 64, depth: 2, heads: 2, vocabulary: 100}}
+data: {{input: {inputs / "pairs.csv"}, batch_pairs: 8, window: 300, holdout_share: 0}}
+training: {{steps: 4, precision: fp32, tight_memory: true}}
+"""
+    )
+    return inputs / "protst.yaml"
+
+
+@pytest.mark.alone
+def test_a_protst_takes_the_memory_and_time_that_were_predicted(described: Path, tmp_path: Path) -> None:
+    run, said = train(described.parent, tmp_path / "run", described.name)
+    memory = run["memory"]
+    assert memory["predicted_bytes"] == pytest.approx(memory["measured_bytes"], rel=WITHIN)
+    found = re.search(r"time, at this speed +([\d.]+) (s|min)$", said, re.MULTILINE)
+    assert found
+    foreseen = float(found[1]) * (60 if found[2] == "min" else 1)
+    assert run["seconds"]["train"] / 3 < foreseen < 3 * run["seconds"]["train"]
+
+
+def test_the_forecast_of_a_protst_has_seen_every_batch(described: Path) -> None:
+    """Counted by drawing them: all tokens, and the batch with the longest proteins where texts count for nothing."""
+    settings = resolve(Alignment, file=described, overrides=["training.steps=9", "training.accumulate=2"])
+    stream = training_stream(settings, read_pairs(settings))
+    text = {"hidden_size": 0, "num_hidden_layers": 0}
+    ahead = look_ahead(stream, 18, ProtSTConfig(ESMConfig(width=64, depth=8), text))
+    drawn = [next(stream) for _ in range(18)]
+    sizes = [sum(len(pair.residues) + 2 for pair in batch) for batch in drawn]
+    assert ahead.tokens == sum(sizes)
+    assert ahead.epochs == 18 * 8 / 60
+    assert sum(len(pair.residues) + 2 for pair in ahead.largest) == max(sizes)
+    largest = drawn[sizes.index(max(sizes))]
+    assert all(
+        np.array_equal(ours.residues, theirs.residues)
+        for ours, theirs in zip(ahead.largest, largest, strict=True)
+    )
+
+
 def resolved(inputs: Path, *overrides: str) -> FineTuning:
     """Settings for the base and the table."""
     usual = [f"model={inputs / 'base'}", f"data.input={inputs / 'table.csv'}", "training.precision=fp32"]
@@ -156,14 +213,13 @@ def test_adapters_take_less_than_all_weights_where_weights_weigh() -> None:
     assert peak_bytes(model, lambda: model(tokens, segments).sum().backward()) < full / 2
 
 
-def test_what_is_foreseen_is_what_pytorch_takes() -> None:
+@pytest.mark.parametrize("bytes_of", [peak_bytes, taken_bytes])
+def test_what_is_foreseen_is_what_pytorch_takes(bytes_of: Callable[..., int]) -> None:
     """Counted by hand: two products of which the first stays for the way back, and the gradient of the weight."""
     weight = nn.Linear(1000, 1000, bias=False)
     x = torch.randn(500, 1000)
     product = 4 * 500 * 1000
-    assert peak_bytes(weight, lambda: weight(x)) == product
-    assert peak_bytes(weight, lambda: weight(weight(x))) == 2 * product
-    assert (
-        peak_bytes(weight, lambda: weight(x).square().sum().backward()) >= 2 * product + weight.weight.nbytes
-    )
+    assert bytes_of(weight, lambda: weight(x)) == product
+    assert bytes_of(weight, lambda: weight(weight(x))) == 2 * product
+    assert bytes_of(weight, lambda: weight(x).square().sum().backward()) >= 2 * product + weight.weight.nbytes
     assert weight.weight.grad is None

@@ -1,7 +1,9 @@
 import pytest
 import torch
-from torch.optim import AdamW, Muon
+from torch import nn
+from torch.optim import AdamW, Muon, Optimizer
 
+from chaperonin.errors import UsageError
 from chaperonin.models.esm import ESM, ESMConfig
 from chaperonin.training.optimizer import OptimizerSettings, build_optimizers, set_rate
 
@@ -58,3 +60,69 @@ def test_frozen_parameters_are_left_out(model: ESM):
     assert [tensor.shape for group in adamw.param_groups for tensor in group["params"]] == [
         torch.Size([16])
     ] * 2
+
+
+def two_towers() -> nn.ModuleDict:
+    """A backbone and what stands on it, with weights of 0, so that a step is what they are after it."""
+    towers = nn.ModuleDict({"protein": nn.Linear(7, 5), "head": nn.Linear(5, 3)})
+    for parameter in towers.parameters():
+        nn.init.zeros_(parameter)
+    return towers
+
+
+def step(model: nn.Module, optimizers: list[Optimizer]) -> None:
+    """A step along gradients that are the same for every model."""
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn(parameter.shape, generator=generator)
+    for optimizer in optimizers:
+        optimizer.step()
+
+
+def test_the_backbone_moves_by_its_share_of_the_first_step():
+    model = two_towers()
+    optimizers = build_optimizers(model, OptimizerSettings(weight_decay=0, backbone_share=0.1))
+    set_rate(optimizers, 1e-2)
+    step(model, optimizers)
+    # AdamW's first step is as long as the rate, whatever the gradient (1e-8 beside it).
+    for name, moved in model.named_parameters():
+        rate = 1e-3 if name.startswith("protein.") else 1e-2
+        torch.testing.assert_close(moved.abs(), torch.full_like(moved, rate), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("share", [0.1, 1.0])
+def test_a_share_is_an_optimizer_of_its_own_at_that_rate(share: float):
+    together, apart = two_towers(), two_towers()
+    settings = OptimizerSettings(weight_decay=0.3, backbone_share=share)
+    own = build_optimizers(together, settings)
+    others = [
+        (build_optimizers(part, OptimizerSettings(weight_decay=0.3)), rate)
+        for part, rate in ((apart["protein"], share), (apart["head"], 1.0))
+    ]
+    for rate in (1e-2, 3e-3, 1e-3):
+        set_rate(own, rate)
+        step(together, own)
+        for optimizers, part in others:
+            set_rate(optimizers, rate * part)
+        step(apart, [optimizer for optimizers, _ in others for optimizer in optimizers])
+    for ours, theirs in zip(together.parameters(), apart.parameters(), strict=True):
+        assert ours.any() and torch.equal(ours, theirs)
+
+
+def test_without_a_share_there_are_the_groups_that_there_were():
+    (adamw,) = build_optimizers(two_towers(), OptimizerSettings(weight_decay=0.3))
+    assert [(len(group["params"]), group["weight_decay"]) for group in adamw.param_groups] == [
+        (2, 0.3),
+        (2, 0),
+    ]
+
+
+def test_a_share_of_nothing_is_refused(model: ESM):
+    with pytest.raises(UsageError, match=r"backbone_share: no backbone is trained here"):
+        build_optimizers(model, OptimizerSettings(backbone_share=0.1))
+    towers = two_towers()
+    towers["protein"].requires_grad_(False)
+    with pytest.raises(UsageError, match="no backbone is trained here"):
+        build_optimizers(towers, OptimizerSettings(backbone_share=0.1))
+    with pytest.raises(UsageError, match="cannot be -1"):
+        build_optimizers(two_towers(), OptimizerSettings(backbone_share=-1))

@@ -123,7 +123,7 @@ def test_forecast_counts_what_the_model_has(config: Path):
     model = new_model(settings, CPU)
     assert expected.parameters == sum(tensor.numel() for tensor in model.parameters())
     assert expected.tokens == 6 * 128
-    assert expected.sequences + expected.held_out == 60
+    assert expected.examples + expected.held_out == 60
     # Gradients and AdamW's two averages are as large as the weights.
     assert expected.memory_bytes > 4 * 4 * expected.parameters * 0.9
 

@@ -157,28 +157,38 @@ def align_texts(settings: "Alignment", outdir: Path, place: "torch.device", dry_
     """Pre-train a ProtST, write the model and the report; returns the exit code."""
     from chaperonin.config import as_yaml
     from chaperonin.inference.provenance import Provenance
+    from chaperonin.kernels.host_memory import resident_bytes
     from chaperonin.parallel.data import join_processes, leave_processes
     from chaperonin.training.alignment import MODEL_FOLDER, align, read_pairs
+    from chaperonin.training.alignment_forecast import forecast_alignment
 
     provenance = Provenance("train", settings, seed=settings.training.seed)
     processes, place = join_processes(place)
     with provenance.stage("read and split"):
         pairs = read_pairs(settings)
-    said = f"{len(pairs.training):,} pairs train, {len(pairs.holdout):,} are held out"
+    held_bytes = resident_bytes() if place.type == "cpu" else 0
+    with provenance.stage("forecast"):
+        expected = forecast_alignment(settings, pairs, place, processes)
     if dry_run:
-        print(f"{as_yaml(settings)}\n{said}")
+        leave_processes()
+        if processes.is_first:
+            print(f"{as_yaml(settings)}\n{expected}")
         return 0
     if processes.is_first:
         begin(outdir, as_yaml(settings), pairs.described.rejected)
-        print(said, file=sys.stderr)
+        print(expected, file=sys.stderr)
     with provenance.stage("train"):
         outcome, found = align(settings, pairs, outdir, place, processes)
     leave_processes()
     done, failed = len(pairs.sequences), len(pairs.described.rejected)
     if processes.is_first:
-        provenance.model = {"name": str(outdir / MODEL_FOLDER)}
-        counts = {"read": done + failed, "done": done, "failed": failed, "unique": done}
-        provenance.write(outdir, records=counts, tokens=outcome.tokens, predicted_bytes=None)
+        provenance.model = {"name": str(outdir / MODEL_FOLDER), "parameters": expected.parameters}
+        provenance.write(
+            outdir,
+            records={"read": done + failed, "done": done, "failed": failed, "unique": done},
+            tokens=outcome.tokens,
+            predicted_bytes=held_bytes + expected.memory_bytes,
+        )
         recalls = "\n".join(f"{name:<28} {value:.4f}" for name, value in found.items() if name != "pairs")
         _end(outdir, f"{outcome}\n{recalls}" if found else str(outcome))
     return 3 if failed else 0

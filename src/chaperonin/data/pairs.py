@@ -103,12 +103,16 @@ class PairStream:
     def __next__(self) -> list[Pair]:
         """The next batch; what is left of an epoch and fills none is left out."""
         epoch, taken = self.place
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.sequences))
-        numbers = order[taken : taken + self.pairs]
+        order = self.order(epoch)
         after = taken + self.pairs
-        is_full = after + self.pairs <= len(self.sequences)
-        self.place = Place(epoch, after) if is_full else Place(epoch + 1)
-        return [self.pair(int(number), epoch) for number in numbers]
+        self.place = Place(epoch, after) if after < order.size else Place(epoch + 1)
+        return [self.pair(int(number), epoch) for number in order[taken // self.pairs]]
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """Numbers of the pairs of an epoch, a row for each batch."""
+        shuffled = np.random.default_rng([self.seed, epoch]).permutation(len(self.sequences))
+        batches = len(shuffled) // self.pairs
+        return shuffled[: batches * self.pairs].reshape(batches, self.pairs)
 
     def pair(self, number: int, epoch: int) -> Pair:
         """A protein, or a window of it at a place that seed, epoch and number decide, and its text."""

@@ -28,7 +28,9 @@ class WordPieces:
 
     def __init__(self, vocabulary: Path, lowercase: bool = True) -> None:
         self.path = vocabulary
-        self.sha256 = sha256(vocabulary.read_bytes() + bytes([lowercase])).hexdigest()
+        self.content = vocabulary.read_bytes()
+        """The vocabulary's file."""
+        self.sha256 = sha256(self.content + bytes([lowercase])).hexdigest()
         """Of all that numbers depend on."""
         self._tokenizer = BertWordPieceTokenizer(str(vocabulary), lowercase=lowercase)
         special = {name: self._tokenizer.token_to_id(name) for name in (_CLS, _SEP, _PAD, _UNKNOWN)}

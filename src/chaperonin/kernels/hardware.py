@@ -144,3 +144,9 @@ def held_bytes(device: torch.device) -> int:
         return torch.cuda.memory_allocated(device)
     return_free_memory()
     return resident_bytes()
+
+
+def finish(device: torch.device) -> None:
+    """Wait for what a GPU still computes."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

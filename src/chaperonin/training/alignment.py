@@ -1,9 +1,11 @@
 """Pre-training of a ProtST from settings: a protein model and a new text model learn to agree."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from chaperonin.config import as_dict
-from chaperonin.data.clusters import split
+from chaperonin.data.clusters import Split, split
 from chaperonin.data.pairs import Described, Pair, PairStream, make_vocabulary, read_described
 from chaperonin.data.stream import Sequences
 from chaperonin.data.words import LONGEST, VOCABULARY, WordPieces
@@ -22,8 +24,9 @@ from chaperonin.models.protst import ProtST, ProtSTConfig
 from chaperonin.models.protst.weights import LAYOUT
 from chaperonin.parallel.data import Processes
 from chaperonin.tasks.encoder import read_encoder
-from chaperonin.tasks.protein_text import ProteinText
-from chaperonin.training.loop import LoopSettings, Outcome, train
+from chaperonin.tasks.protein_text import PairBatch, ProteinText
+from chaperonin.training import state
+from chaperonin.training.loop import LoopSettings, Outcome, Training
 from chaperonin.weights.hub import resolve
 from chaperonin.weights.pretrained import save_folder
 
@@ -101,6 +104,10 @@ class Pairs:
     sequences: Sequences
     training: NDArray[np.int64]
     holdout: NDArray[np.int64]
+    words: WordPieces
+    """Made from the texts that train."""
+    pieces: list[NDArray[np.int64]]
+    """What is read of each text."""
 
     @property
     def sha256(self) -> str:
@@ -111,58 +118,67 @@ class Pairs:
 
 
 def read_pairs(settings: Alignment) -> Pairs:
-    """Read the input and choose the hold-out: the same for the same sequences, seed and share."""
+    """Read the input, choose the hold-out and make the vocabulary: all the same for the same input and settings."""
     described = read_described(Path(settings.data.input), settings.data.columns)
     sequences = Sequences.gather(described.sequences)
-    if not settings.data.holdout_share:
-        return Pairs(described, sequences, np.arange(len(sequences)), np.empty(0, dtype=np.int64))
-    parts = split(sequences, settings.data.holdout_share, settings.training.seed)
-    return Pairs(described, sequences, parts.training, parts.holdout)
+    parts = Split(np.arange(len(sequences)), np.empty(0, dtype=np.int64))
+    if settings.data.holdout_share:
+        parts = split(sequences, settings.data.holdout_share, settings.training.seed)
+    with TemporaryDirectory() as folder:
+        texts = (described.texts[int(number)] for number in parts.training)
+        words = WordPieces(make_vocabulary(texts, settings.text.vocabulary, Path(folder)))
+    pieces = [np.array(words.pieces(text)[:LONGEST]) for text in described.texts]
+    return Pairs(described, sequences, parts.training, parts.holdout, words, pieces)
 
 
 def align(
     settings: Alignment, pairs: Pairs, folder: Path, device: torch.device, processes: Processes | None = None
 ) -> tuple[Outcome, dict[str, float]]:
     """Train, leave the model in `folder`/model and what it finds of the hold-out in retrieval.json; returns both."""
+    training = new_training(settings, pairs, device, processes)
+    (folder / state.FOLDER).mkdir(parents=True, exist_ok=True)
+    outcome = training.run(folder)
+    model, held_out = training.model.eval(), training.holdout
+    assert isinstance(model, ProtST)
+    found = retrieval(model, pairs.words, held_out) if held_out else {}
+    if training.processes.is_first:
+        save_folder(LAYOUT, model, folder / MODEL_FOLDER)
+        (folder / MODEL_FOLDER / VOCABULARY).write_bytes(pairs.words.content)
+        write_atomically(folder / RETRIEVAL, json.dumps(found, indent=2) + "\n")
+    return outcome, found
+
+
+def new_training(
+    settings: Alignment, pairs: Pairs, device: torch.device, processes: Processes | None = None
+) -> Training[PairBatch]:
+    """The run, before its first step."""
     processes = processes or Processes()
     data = settings.data
-    # Made anew each time, in every process: the same texts give the same one.
-    make_vocabulary(
-        [pairs.described.texts[int(number)] for number in pairs.training], settings.text.vocabulary, folder
-    )
-    words = WordPieces(folder / VOCABULARY)
-    pieces = [np.array(words.pieces(text)[:LONGEST]) for text in pairs.described.texts]
-    model = new_model(settings, words, device)
-    stream = PairStream(
-        pairs.sequences.choose(pairs.training),
-        [pieces[int(number)] for number in pairs.training],
-        settings.training.seed,
-        data.window,
-        data.batch_pairs,
-    )
     judged = [
-        Pair(pairs.sequences[int(number)][: data.window], pieces[int(number)])
+        Pair(pairs.sequences[int(number)][: data.window], pairs.pieces[int(number)])
         for number in pairs.holdout[: data.evaluation_pairs]
     ]
-    batches = [judged[start : start + data.batch_pairs] for start in range(0, len(judged), data.batch_pairs)]
-    task = ProteinText(words, settings.residue_weight, settings.fusion_weight)
-    outcome = train(
-        model,
-        task,
-        stream,
-        batches,
+    return Training(
+        new_model(settings, pairs.words, device),
+        ProteinText(pairs.words, settings.residue_weight, settings.fusion_weight),
+        training_stream(settings, pairs),
+        [judged[start : start + data.batch_pairs] for start in range(0, len(judged), data.batch_pairs)],
         settings.training,
-        folder,
         # What a protein is told apart from are the pairs of all processes.
         {**identity(settings, pairs), "the number of processes": processes.world},
         processes,
     )
-    found = retrieval(model.eval(), task, batches) if judged else {}
-    if processes.is_first:
-        save_folder(LAYOUT, model, folder / MODEL_FOLDER)
-        (folder / MODEL_FOLDER / VOCABULARY).write_bytes((folder / VOCABULARY).read_bytes())
-        write_atomically(folder / RETRIEVAL, json.dumps(found, indent=2) + "\n")
-    return outcome, found
+
+
+def training_stream(settings: Alignment, pairs: Pairs) -> PairStream:
+    """The pairs that train."""
+    return PairStream(
+        pairs.sequences.choose(pairs.training),
+        [pairs.pieces[int(number)] for number in pairs.training],
+        settings.training.seed,
+        settings.data.window,
+        settings.data.batch_pairs,
+    )
 
 
 def new_model(settings: Alignment, words: WordPieces, device: torch.device) -> ProtST:
@@ -186,22 +202,27 @@ def new_model(settings: Alignment, words: WordPieces, device: torch.device) -> P
         model = LAYOUT.build(config)
     assert isinstance(model, ProtST)
     model.protein = protein
-    # Running figures of batch norm have no gradient, but belong into checkpoints like everything that changes.
-    model.requires_grad_(True)
-    unused = ["protein.contact.", "protein.masked_language.", "protein.rotary_frequencies"]
-    unused += ["masked_residue."] * (not settings.residue_weight)
-    unused += ["fusion.", "fused_residue.", "masked_word.", "word_projection."] * (not settings.fusion_weight)
-    unused += ["residue_projection."] * (not settings.residue_weight and not settings.fusion_weight)
-    for name, parameter in model.named_parameters():
-        if name.startswith(tuple(unused)):
-            parameter.requires_grad_(False)
+    train_what_is_used(model, settings.residue_weight, settings.fusion_weight)
     return model.to(device)
 
 
+def train_what_is_used(model: ProtST, residue_weight: float = 1.0, fusion_weight: float = 1.0) -> None:
+    """Leave out of training what no loss of these weights sees."""
+    # Running figures of batch norm have no gradient, but belong into checkpoints like everything that changes.
+    model.requires_grad_(True)
+    unused = ["protein.contact.", "protein.masked_language.", "protein.rotary_frequencies"]
+    unused += ["masked_residue."] * (not residue_weight)
+    unused += ["fusion.", "fused_residue.", "masked_word.", "word_projection."] * (not fusion_weight)
+    unused += ["residue_projection."] * (not residue_weight and not fusion_weight)
+    for name, parameter in model.named_parameters():
+        if name.startswith(tuple(unused)):
+            parameter.requires_grad_(False)
+
+
 @torch.no_grad()
-def retrieval(model: ProtST, task: ProteinText, batches: list[list[Pair]]) -> dict[str, float]:
+def retrieval(model: ProtST, words: WordPieces, batches: Sequence[Sequence[Pair]]) -> dict[str, float]:
     """Recall at 1 and 10 among all held-out pairs, both ways; a hit is any partner with an equal text."""
-    plain = ProteinText(task.words, residue_weight=0, fusion_weight=0)
+    plain = ProteinText(words, residue_weight=0, fusion_weight=0)
     device = next(model.parameters()).device
     proteins, texts, kinds = [], [], []
     for pairs in batches:

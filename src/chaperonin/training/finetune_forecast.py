@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from chaperonin.data.stream import Place
-from chaperonin.kernels.hardware import held_bytes
+from chaperonin.kernels.hardware import finish, held_bytes
 from chaperonin.tasks.features import CHUNK_TOKENS
 from chaperonin.tasks.items import FeatureItem, Item
 from chaperonin.tasks.predictor import Predictor
@@ -227,7 +227,7 @@ def _seconds_per_token(run: _Run) -> tuple[float, float]:
         loss.item()
         forward = time.perf_counter() - begun
         loss.backward()
-        _finish(run.device)
+        finish(run.device)
         step = time.perf_counter() - begun
         run.predictor.zero_grad(set_to_none=True)
     return forward / batch.size, step / batch.size
@@ -249,15 +249,9 @@ def _fastest(work: Callable[[], object], device: torch.device, repeats: int = 4)
     for _ in range(repeats):
         begun = time.perf_counter()
         work()
-        _finish(device)
+        finish(device)
         seconds.append(time.perf_counter() - begun)
     return min(seconds)
-
-
-def _finish(device: torch.device) -> None:
-    """Wait for what a GPU still computes."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _examples(settings: FineTuning, material: Material) -> list[Item]:

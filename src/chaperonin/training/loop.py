@@ -368,7 +368,10 @@ def train(
 def _decisive(settings: LoopSettings) -> dict[str, Any]:
     """The settings that the steps so far depend on."""
     names = ("seed", "accumulate", "precision", "clip_norm", "average_decay", "optimizer")
-    return {f"training.{name}": value for name, value in asdict(settings).items() if name in names}
+    values = asdict(settings)
+    if settings.optimizer.backbone_share == 1:
+        del values["optimizer"]["backbone_share"]  # runs that began before there was this setting go on
+    return {f"training.{name}": values[name] for name in names}
 
 
 def _seed(*numbers: int) -> int:

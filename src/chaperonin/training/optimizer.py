@@ -1,10 +1,16 @@
 """AdamW for everything, or Muon for the matrices inside the layers and AdamW for the rest."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
 from torch.optim import AdamW, Muon, Optimizer
+
+from chaperonin.errors import UsageError
+
+BACKBONES = ("backbone.", "protein.")
+"""Where a predictor, and a ProtST, have the protein model that they begin with."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +26,9 @@ class OptimizerSettings:
     """AdamW's memory of gradients and of their squares."""
     momentum: float = 0.95
     """Muon's memory of gradients."""
+    backbone_share: float = 1.0
+    """Learning rate of the protein model that a fine-tuning or a ProtST begins with, and of its adapters, as a share of
+    that of everything else; ProtST was trained with 0.1."""
 
 
 def build_optimizers(model: nn.Module, settings: OptimizerSettings) -> list[Optimizer]:
@@ -30,14 +39,8 @@ def build_optimizers(model: nn.Module, settings: OptimizerSettings) -> list[Opti
         for name, parameter in trained.items()
         if settings.method == "muon" and parameter.ndim == 2 and name.startswith("layers.")
     ]
-    rest = [parameter for name, parameter in trained.items() if name not in inside]
-    groups = [
-        {
-            "params": [parameter for parameter in rest if parameter.ndim >= 2],
-            "weight_decay": settings.weight_decay,
-        },
-        {"params": [parameter for parameter in rest if parameter.ndim < 2], "weight_decay": 0.0},
-    ]
+    rest = {name: parameter for name, parameter in trained.items() if name not in inside}
+    groups = _groups(rest, settings)
     optimizers: list[Optimizer] = [
         AdamW([group for group in groups if group["params"]], betas=settings.betas, fused=True)
     ]
@@ -54,8 +57,29 @@ def build_optimizers(model: nn.Module, settings: OptimizerSettings) -> list[Opti
     return optimizers
 
 
+def _groups(parameters: Mapping[str, nn.Parameter], settings: OptimizerSettings) -> list[dict[str, Any]]:
+    """Matrices, which decay, and the rest; where the backbone has a rate of its own, its two apart."""
+    share = settings.backbone_share
+    shares = {name: share if name.startswith(BACKBONES) else 1.0 for name in parameters}
+    if share < 0 or share not in (1.0, *shares.values()):
+        what = f"a share cannot be {share:g}" if share < 0 else "no backbone is trained here"
+        advice = "Leave it out; it is for a ProtST, and for means.method=full and lora."
+        raise UsageError(what, where="training.optimizer.backbone_share", advice=advice)
+    return [
+        {
+            "params": [
+                own for name, own in parameters.items() if shares[name] == each and (own.ndim >= 2) is decays
+            ],
+            "weight_decay": settings.weight_decay if decays else 0.0,
+            "share": each,
+        }
+        for each in sorted(set(shares.values()))
+        for decays in (True, False)
+    ]
+
+
 def set_rate(optimizers: list[Optimizer], rate: float) -> None:
-    """Give every group this learning rate."""
+    """Give every group this learning rate, or its share of it."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("share", 1.0)

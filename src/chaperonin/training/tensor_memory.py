@@ -1,7 +1,8 @@
-"""How much memory tensors will take at once, from shapes alone: the work is done with tensors that hold no numbers."""
+"""How much memory tensors take at once: from shapes alone, with tensors that hold no numbers, or as work is done."""
 
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from typing import Any
 
@@ -26,10 +27,23 @@ def peak_bytes(model: nn.Module, work: Callable[[], object]) -> int:
     What an operation needs within itself is not seen. The model is left without gradients.
     """
     shapes = FakeTensorMode(allow_non_fake_inputs=True)
-    weights = [shapes.from_tensor(own) for own in chain(model.parameters(), model.buffers())]
-    watch = _Watch(weights)
+    return _watched(model, work, shapes.from_tensor, shapes)
+
+
+def taken_bytes(model: nn.Module, work: Callable[[], object]) -> int:
+    """The same of work that is really done, for models whose shapes depend on what tensors hold."""
+    return _watched(model, work, lambda own: own, nullcontext())
+
+
+def _watched(
+    model: nn.Module,
+    work: Callable[[], object],
+    seen: Callable[[Tensor], Tensor],
+    mode: AbstractContextManager[object],
+) -> int:
+    watch = _Watch([seen(own) for own in chain(model.parameters(), model.buffers())])
     try:
-        with shapes, watch:
+        with mode, watch:
             work()
     finally:
         model.zero_grad(set_to_none=True)
