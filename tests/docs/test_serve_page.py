@@ -1,4 +1,4 @@
-"""The commands of docs/guides/serve.md, which do not end by themselves, and the request to the server they start."""
+"""The commands of docs/guides/serve.md, which do not end by themselves, and the requests to the servers they start."""
 
 import json
 import os
@@ -10,25 +10,30 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from tests.inference.tiny_protst import write_protst
 
 from chaperonin.inference.load import BUNDLED
 from chaperonin.tasks.folder import trained_folder
 
 PAGE = Path(__file__).parents[2] / "docs" / "guides" / "serve.md"
-SERVERS, REQUEST = re.findall(r"^```bash\n(.*?)^```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+SERVERS, REQUEST, TEXTS = re.findall(
+    r"^```bash\n(.*?)^```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL
+)
 COMMANDS = [line.partition("#")[0].strip() for line in SERVERS.replace("\\\n", " ").splitlines()]
 
 
 @pytest.fixture
 def workplace(tmp_path: Path) -> Path:
-    """Where the model folders that the page names are: both are the bundled one."""
+    """Where the model folders that the page names are: trained ones of the bundled model, and a small ProtST."""
     model = trained_folder(f"{BUNDLED}-membrane")
     assert model is not None
     for name in ("out/membrane/model", "models/membrane"):
         shutil.copytree(model, tmp_path / name)
+    write_protst(tmp_path / "protst")
     return tmp_path
 
 
@@ -66,11 +71,28 @@ def test_the_servers_of_the_page_start(command: str, workplace: Path) -> None:
         assert status == (401 if "TOKEN" in command else 200)
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def answer(request: str, server: str, folder: Path) -> Any:
+    """What the server says to a request for port 8080."""
+    assert "http://127.0.0.1:8080" in request
+    with served(server, folder) as address:
+        asked = request.replace("http://127.0.0.1:8080", address)
+        return json.loads(subprocess.run(["bash", "-c", asked], capture_output=True, check=True).stdout)
+
+
+needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+
+
+@needs_curl
 def test_the_request_of_the_page_is_answered(workplace: Path) -> None:
-    assert "http://127.0.0.1:8080" in REQUEST
-    with served(COMMANDS[0], workplace) as address:
-        asked = REQUEST.replace("http://127.0.0.1:8080", address)
-        answer = json.loads(subprocess.run(["bash", "-c", asked], capture_output=True, check=True).stdout)
-    (result,) = answer["results"]
-    assert result["length"] == 21 and len(result["embedding"]) == 192 and not answer["failures"]
+    body = answer(REQUEST, COMMANDS[0], workplace)
+    (result,) = body["results"]
+    assert result["length"] == 21 and len(result["embedding"]) == 192 and not body["failures"]
+
+
+@needs_curl
+def test_the_request_with_texts_is_answered(workplace: Path) -> None:
+    server, _, request = TEXTS.partition("\n")
+    body = answer(request, server, workplace)
+    (result,) = body["results"]
+    assert list(result["cosines"]) == ["nucleus", "A protein that is secreted."]
+    assert result["label"] in result["cosines"] and not body["failures"] and not body["notes"]

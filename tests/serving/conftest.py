@@ -1,4 +1,4 @@
-"""An endpoint in this process, over the bundled model, and one in a process of its own."""
+"""An endpoint in this process, over the bundled model, and a browser on the page of one in a process of its own."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,6 +7,10 @@ from typing import Any
 import pytest
 import torch
 from fastapi.testclient import TestClient
+from playwright.sync_api import Browser, sync_playwright
+from tests.chromium import QUIET, chromium
+from tests.serving.page_server import Endpoint
+from tests.serving.visitor import Visitor
 
 from chaperonin.adapt.lora import LoraSettings, add_lora
 from chaperonin.inference.load import BUNDLED, load
@@ -109,3 +113,25 @@ def _write_lora(folder: Path, seed: int, classes: tuple[str, ...]) -> None:
         if "lora" in name or name.startswith("out"):
             parameter.data.normal_(std=0.08)
     save_trained(folder, Predictor(plain, head, target), Base.of(BUNDLED), Calibration(), None, method="lora")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = chromium()
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=path, args=[*QUIET, "--disable-gpu"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def visitor(browser: Browser, endpoint: Endpoint, request: pytest.FixtureRequest) -> Iterator[Visitor]:
+    """Options of the window come as the fixture's parameter. Afterwards: no error in the console, no other host."""
+    context = browser.new_context(
+        **{"viewport": {"width": 1280, "height": 860}, **getattr(request, "param", {})}
+    )
+    visitor = Visitor(context, endpoint)
+    yield visitor
+    context.close()
+    unexpected = [said for said in visitor.wrong if not any(part in said for part in visitor.expected)]
+    assert not unexpected

@@ -67,7 +67,7 @@ def save_model(folder: Path) -> None:
 
 @contextmanager
 def running_server(folder: Path) -> Iterator[Endpoint]:
-    """The endpoint on a free port, with one token and all its files in the folder; ended afterwards."""
+    """The endpoint over the bundled model, with trained ones beside it."""
     adapters = folder / "adapters"
     adapters.mkdir()
     save_model(adapters / MODEL)
@@ -75,13 +75,15 @@ def running_server(folder: Path) -> Iterator[Endpoint]:
         folder_of_one = trained_folder(f"{BASE}-{name}")
         assert folder_of_one is not None
         (adapters / name).symlink_to(folder_of_one)
-    options = {
-        "port": 0,
-        "token_env": "PAGE_TOKEN",
-        "adapters": str(adapters),
-        "jobs_dir": str(folder / "jobs"),
-    }
-    command = [sys.executable, "-c", _SERVE, BASE, json.dumps(options)]
+    with serving(BASE, folder, adapters=str(adapters)) as running:
+        yield running
+
+
+@contextmanager
+def serving(model: str, folder: Path, **settings: str) -> Iterator[Endpoint]:
+    """The endpoint on a free port, with one token and all its files in the folder; ended afterwards."""
+    options = {"port": 0, "token_env": "PAGE_TOKEN", "jobs_dir": str(folder / "jobs"), **settings}
+    command = [sys.executable, "-c", _SERVE, model, json.dumps(options)]
     environment = {**os.environ, "PAGE_TOKEN": TOKEN}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None

@@ -1,21 +1,18 @@
 """A visitor's way through the page at `/`: a true browser, a true server, the bundled model."""
 
-import csv
 import html
-import io
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Download, Page, expect, sync_playwright
-from tests.chromium import QUIET, chromium
+from playwright.sync_api import expect
 from tests.serving.page_server import ADAPTERS, BASE, CLASSES, MODEL, PROTEINS, Endpoint, running_server
+from tests.serving.visitor import defects
 
 from chaperonin.data.sources import Record, csv_cell, read_records
 
@@ -40,84 +37,9 @@ GOOD = {
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = chromium()
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=[*QUIET, "--disable-gpu"])
-        yield opened
-        opened.close()
-
-
-@pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     with running_server(tmp_path_factory.mktemp("endpoint")) as running:
         yield running
-
-
-class Visitor:
-    """A browser window on the page, which remembers everything that should not have happened."""
-
-    def __init__(self, context: BrowserContext, endpoint: Endpoint) -> None:
-        self.context = context
-        self.endpoint = endpoint
-        self.page: Page = context.new_page()
-        self.page.set_default_timeout(60_000)
-        self.wrong: list[str] = []
-        self.expected: tuple[str, ...] = ()
-        self.page.on(
-            "console",
-            lambda said: self.wrong.append(said.text) if said.type in ("error", "warning") else None,
-        )
-        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        context.on("request", lambda request: self._check_host(request.url))
-
-    def _check_host(self, url: str) -> None:
-        if not url.startswith((self.endpoint.url + "/", "blob:" + self.endpoint.url + "/")):
-            self.wrong.append(f"asked {url}")
-
-    def enter(self) -> Page:
-        self.page.goto(f"{self.endpoint.url}/?token={self.endpoint.token}")
-        assert self.page.url == f"{self.endpoint.url}/"  # the token does not stay in the address
-        self.page.wait_for_selector("#model option", state="attached")
-        self.page.select_option("#model", MODEL)
-        return self.page
-
-    def run(self, text: str | None = None) -> None:
-        if text is not None:
-            self.page.fill("#sequences", text)
-        self.page.click("#run")
-        self.page.wait_for_selector("#run:visible")
-
-    def download(self, selector: str) -> bytes:
-        with self.page.expect_download() as waiting:
-            self.page.click(selector)
-        got: Download = waiting.value
-        return Path(got.path()).read_bytes()
-
-    def table(self, selector: str) -> list[dict[str, str]]:
-        return list(csv.DictReader(io.StringIO(self.download(selector).decode())))
-
-    def ask(self, route: str, **body: Any) -> Any:
-        """The same question without the page."""
-        headers = {"Authorization": f"Bearer {self.endpoint.token}"}
-        return (
-            httpx.post(self.endpoint.url + route, json=body, headers=headers, timeout=60)
-            .raise_for_status()
-            .json()
-        )
-
-
-@pytest.fixture
-def visitor(browser: Browser, endpoint: Endpoint, request: pytest.FixtureRequest) -> Iterator[Visitor]:
-    """Options of the window come as the fixture's parameter. Afterwards: no error in the console, no other host."""
-    context = browser.new_context(
-        **{"viewport": {"width": 1280, "height": 860}, **getattr(request, "param", {})}
-    )
-    visitor = Visitor(context, endpoint)
-    yield visitor
-    context.close()
-    unexpected = [said for said in visitor.wrong if not any(part in said for part in visitor.expected)]
-    assert not unexpected
 
 
 def _named(proteins: dict[str, str]) -> list[dict[str, str]]:
@@ -146,7 +68,7 @@ def test_predictions_are_those_of_the_endpoint(visitor):
         domain = "inside" if one["in_domain"] else "outside"
         cells = [one["id"], str(one["length"]), one["label"], f"{one['probability']:.3f}", domain]
         assert row.locator("th, td").all_inner_texts()[:-1] == cells
-    failures = page.locator("#failures")
+    failures = page.locator("#predictions .failures")
     expect(failures).to_contain_text("1 of 5 proteins could not be used")
     expect(failures).to_contain_text("aligned (no. 3): a gap (-) at residue 6.")
     expect(failures).to_contain_text("Remove the gaps")
@@ -160,7 +82,7 @@ def test_predictions_are_those_of_the_endpoint(visitor):
         np.testing.assert_allclose(shares, [one["probabilities"][name] for name in CLASSES], atol=1e-6)
 
     page.get_by_role("button", name="Details of ubiquitin").click()
-    shares = page.locator("#details-0 dd").all_inner_texts()[:3]
+    shares = page.locator("#predictions-0 dd").all_inner_texts()[:3]
     largest_first = sorted(expected[0]["probabilities"].values(), reverse=True)
     assert shares == [f"{share:.3f}" for share in largest_first]
     page.get_by_role("button", name="Probability").click()
@@ -321,7 +243,7 @@ def test_a_chunk_that_is_refused_costs_only_the_protein_at_fault(visitor):
     page.route("**/v1/predict", answer)
     visitor.run(FASTA)
     assert page.locator("#predictions tbody th").all_inner_texts() == ["ubiquitin", "=SUM(A1)", "crambin"]
-    expect(page.locator("#failures")).to_contain_text("crambin_2: not this one.")
+    expect(page.locator("#predictions .failures")).to_contain_text("crambin_2: not this one.")
 
 
 def test_errors_are_shown_with_their_request(visitor):
@@ -459,6 +381,8 @@ def test_files_are_opened_and_examples_added_once(visitor, tmp_path):
 
 def test_everything_can_be_reached_by_keyboard(visitor):
     page = visitor.enter()
+    expect(page.locator("#prompts")).to_be_hidden()  # this model reads no texts
+    expect(page.locator("#tab-descriptions")).to_be_hidden()
     page.focus("#sequences")
     page.keyboard.type(f">a\n{GOOD['crambin']}")
     page.keyboard.press("Control+Enter")
@@ -469,32 +393,6 @@ def test_everything_can_be_reached_by_keyboard(visitor):
         expect(page.locator(f"#tab-{name}")).to_be_focused()
         expect(page.locator(f"#{name}")).to_be_visible()
         assert page.locator("[role=tabpanel]:visible").count() == 1
-
-
-_UNNAMED = """() => {
-  const name = (e) => e.getAttribute("aria-label") || e.getAttribute("aria-labelledby") || e.textContent.trim()
-    || [...(e.labels ?? [])].map((label) => label.textContent).join("");
-  const all = (selector) => [...document.querySelectorAll(selector)];
-  const ids = all("[id]").map((e) => e.id);
-  const controls = all("button, input, select, textarea, canvas, progress, [role=tabpanel], [role=img], svg[role]");
-  const goals = all("[aria-controls], [aria-describedby], label[for]").flatMap((e) => [
-    e.getAttribute("aria-describedby"), e.getAttribute("for"),
-    e.getAttribute("aria-expanded") === "false" ? null : e.getAttribute("aria-controls")]);
-  return [...controls.filter((e) => !name(e)).map((e) => "no name: " + e.outerHTML.slice(0, 120)),
-    ...ids.filter((id, index) => ids.indexOf(id) !== index).map((id) => "twice: " + id),
-    ...goals.filter((id) => id && !ids.includes(id)).map((id) => "points nowhere: " + id),
-    ...(all("h1").length === 1 ? [] : ["not one h1"]),
-    ...(document.documentElement.lang ? [] : ["no language"])];
-}"""
-
-_COLOURS = r"""() => {
-  const isClear = (e) => /, 0\)$/.test(getComputedStyle(e).backgroundColor);
-  const behind = (e) => isClear(e) && e.parentElement ? behind(e.parentElement) : e;
-  const hasText = (e) => [...e.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
-  return [...document.querySelectorAll("body *")]
-    .filter((e) => e.checkVisibility() && !e.matches(".unseen, :disabled, svg, svg *") && hasText(e))
-    .map((e) => [e.outerHTML.slice(0, 80), getComputedStyle(e).color, getComputedStyle(behind(e)).backgroundColor]);
-}"""
 
 
 @pytest.mark.parametrize(
@@ -514,24 +412,4 @@ def test_every_panel_has_names_fits_and_is_readable(visitor):
         if name == "variants":
             page.click("#scan")
             page.wait_for_selector("#variant-map")
-        assert page.evaluate(_UNNAMED) == []
-        assert (
-            page.evaluate("() => document.documentElement.scrollWidth - document.documentElement.clientWidth")
-            <= 0
-        )
-        assert _unreadable(page) == []
-
-
-def _unreadable(page: Page) -> list[tuple[str, float]]:
-    """Visible texts with less contrast to what is behind them than WCAG 2 asks for (4.5)."""
-
-    def luminance(colour: str) -> float:
-        channels = np.array([int(part) for part in re.findall(r"\d+", colour)[:3]]) / 255
-        linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
-        return float(linear @ [0.2126, 0.7152, 0.0722])
-
-    found = []
-    for text, *colours in page.evaluate(_COLOURS):
-        dark, light = sorted(luminance(colour) for colour in colours)
-        found.append((text, (light + 0.05) / (dark + 0.05)))
-    return [(text, contrast) for text, contrast in found if contrast < 4.5]
+        assert defects(page) == []

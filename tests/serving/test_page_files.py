@@ -1,6 +1,7 @@
 """What is shipped of the page: built files belong to their source and ask nobody else for anything."""
 
 import hashlib
+import json
 import re
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.serving.page_server import PROTEINS
 
+from chaperonin.data.prompts import read_prompts
 from chaperonin.data.sources import Record, read_records
 
 PAGE = Path(__file__).resolve().parents[2] / "src" / "chaperonin" / "serving" / "page"
@@ -52,10 +54,13 @@ def test_nothing_inline_and_no_other_host():
     )
 
 
-def test_examples_are_the_proteins_of_the_examples_folder():
+def test_examples_are_those_of_the_examples_folder():
     known = {record.id: record.sequence for record in read_records(PROTEINS) if isinstance(record, Record)}
     blocks = re.findall(r"fasta: \[(.*?)\]", (SOURCE / "examples.ts").read_text(), re.DOTALL)
     assert len(blocks) == 4
     for block in blocks:
         header, *lines = re.findall(r'"([^"]*)"', block)
         assert "".join(lines) == known[header[1:].split()[0]]
+    places = [f"{prompt.label}\t{prompt.text}" for prompt in read_prompts(PROTEINS.with_name("places.tsv"))]
+    lines = re.search(r"PLACES: .*? = (\[.*?\]);", (SOURCE / "examples.ts").read_text(), re.DOTALL)
+    assert lines is not None and json.loads(lines[1].replace(",\n]", "]")) == places

@@ -1,4 +1,4 @@
-/* sources sha256:40409db0dc507d3625f2c81ddce624fac96f69be872cbd9f594c08b83193f731 */
+/* sources sha256:c9398cec64bfdfbea06dec6371d8e08df14fc0fe7921ed18657ef2eaec79a83c */
 "use strict";
 (() => {
   // source/colours.ts
@@ -98,6 +98,9 @@
   function whole(number) {
     return WHOLE.format(number);
   }
+  function shortened(text, most) {
+    return text.length > most ? `${text.slice(0, most - 1).trimEnd()}…` : text;
+  }
 
   // source/files.ts
   function csv(rows) {
@@ -134,7 +137,10 @@
     return {
       model: null,
       proteins: [],
+      prompts: [],
       predictions: /* @__PURE__ */ new Map(),
+      agreements: /* @__PURE__ */ new Map(),
+      notes: /* @__PURE__ */ new Set(),
       embeddings: /* @__PURE__ */ new Map(),
       contacts: /* @__PURE__ */ new Map(),
       scores: /* @__PURE__ */ new Map(),
@@ -163,8 +169,43 @@
   }
 
   // source/widgets.ts
+  var MOST_COUNTED = 4;
+  var LONGEST_COUNTED = 28;
   function nothing(title, text, ...more) {
     return element("div", { class: "nothing" }, element("strong", {}, title), element("p", {}, text), ...more);
+  }
+  function failureList(state) {
+    const failures = [...state.failures.values()];
+    const list = element("ul", {}, ...failures.map(({ id, error, where, advice }) => {
+      const place = where && where !== id ? ` (${where})` : "";
+      return element("li", {}, element("b", {}, id), `${place}: ${error} `, element("span", { class: "hint" }, advice));
+    }));
+    const title = element("h3", {}, `${whole(failures.length)} of ${count(state.proteins.length, "protein")} could not be used`);
+    return element("div", { class: "attention failures" }, title, list);
+  }
+  function countsOf(labels) {
+    const counts = /* @__PURE__ */ new Map();
+    for (const label2 of labels) if (label2 !== "") counts.set(label2, (counts.get(label2) ?? 0) + 1);
+    return [...counts].sort((one, other) => other[1] - one[1]);
+  }
+  function labelSummary(proteins, counts, numbers) {
+    const summary = element("p", { class: "summary" }, element("b", {}, whole(proteins)), proteins === 1 ? " protein" : " proteins");
+    if (counts.length > MOST_COUNTED) summary.append(` · ${count(counts.length, "label")}`);
+    else for (const [name, amount] of counts) {
+      summary.append(" · ", element("span", {}, colourKey(numbers.get(name)), `${shortened(name, LONGEST_COUNTED)} `, element("b", {}, whole(amount))));
+    }
+    return summary;
+  }
+  function colourKey(number) {
+    return element("span", { class: `key ${colourClass(number)}` });
+  }
+  function share(probability) {
+    const fill = element("span");
+    fill.style.width = `${Math.min(Math.max(probability, 0), 1) * 100}%`;
+    return element("span", { class: "share" }, element("span", { class: "bar", "aria-hidden": "true" }, fill), fixed(probability));
+  }
+  function fixed(value2) {
+    return value2.toFixed(3);
   }
   function proteinChoice(id, state, onChange) {
     const select = element("select", { id });
@@ -464,6 +505,222 @@
     return csv(rows);
   }
 
+  // source/table.ts
+  var ROWS_AT_ONCE = 100;
+  var ResultTable = class {
+    constructor(name) {
+      this.name = name;
+    }
+    name;
+    element = element("div");
+    order = "";
+    isDescending = false;
+    rows = ROWS_AT_ONCE;
+    open = /* @__PURE__ */ new Set();
+    columns = [];
+    results = [];
+    details = null;
+    /** Forget what was opened and sorted for the run before. */
+    reset() {
+      this.sortBy("");
+      this.rows = ROWS_AT_ONCE;
+      this.open.clear();
+    }
+    /** Sort by the column of this name, the largest on top; without one by the order of the list. */
+    sortBy(name) {
+      this.order = name;
+      this.isDescending = true;
+    }
+    show(columns, results, details) {
+      this.columns = columns;
+      this.results = [...results].sort(([one], [other]) => one - other);
+      this.details = details;
+      this.draw();
+    }
+    draw() {
+      const header = element("tr", {}, ...this.columns.map((column) => this.headerCell(column)));
+      if (this.details !== null) header.append(element("th", { scope: "col" }, element("span", { class: "unseen" }, "Details")));
+      const body = element("tbody");
+      const sorted = this.sorted();
+      for (const [number, result] of sorted.slice(0, this.rows)) body.append(...this.row(number, result));
+      const table2 = element("table", { "aria-label": this.name }, element("thead", {}, header), body);
+      this.element.replaceChildren(element("div", { class: "scroll", role: "group", tabindex: "0", "aria-label": this.name }, table2));
+      if (sorted.length <= this.rows) return;
+      this.element.append(button(`Show more (${whole(sorted.length - this.rows)} left)`, () => {
+        this.rows += ROWS_AT_ONCE * 5;
+        this.draw();
+      }, { class: "more" }));
+    }
+    headerCell(column) {
+      const cell2 = element("th", { scope: "col", class: column.className });
+      if (column.order === null) {
+        cell2.textContent = column.name;
+        return cell2;
+      }
+      const isSorted = this.order === column.name;
+      if (isSorted) cell2.setAttribute("aria-sort", this.isDescending ? "descending" : "ascending");
+      cell2.append(button(column.name, () => {
+        this.isDescending = isSorted ? !this.isDescending : column.isLargestFirst === true;
+        this.order = column.name;
+        this.draw();
+        this.element.querySelector("[aria-sort] button")?.focus();
+      }));
+      return cell2;
+    }
+    sorted() {
+      const order = this.columns.find((column) => column.name === this.order)?.order;
+      if (!order) return this.results;
+      const sign = this.isDescending ? -1 : 1;
+      return [...this.results].sort(([, one], [, other]) => sign * compare(order(one), order(other)));
+    }
+    row(number, result) {
+      const row = element("tr");
+      this.columns.forEach(({ className, cell: cell2 }, index) => {
+        row.append(index === 0 ? element("th", { scope: "row" }, cell2(result)) : element("td", { class: className }, cell2(result)));
+      });
+      if (this.details === null) return [row];
+      const id = `${this.name}-${number}`;
+      const isOpen = this.open.has(number);
+      const toggle = button(isOpen ? "▾" : "▸", () => {
+        if (!this.open.delete(number)) this.open.add(number);
+        this.draw();
+        this.element.querySelector(`[aria-controls="${id}"]`)?.focus();
+      }, { class: "toggle", "aria-expanded": String(isOpen), "aria-controls": id, "aria-label": `Details of ${result.id}` });
+      row.append(element("td", {}, toggle));
+      if (!isOpen) return [row];
+      const details = element("td", { colspan: String(this.columns.length + 1) }, ...this.details(number, result));
+      return [row, element("tr", { class: "details", id }, details)];
+    }
+  };
+  function compare(one, other) {
+    if (typeof one === "number" && typeof other === "number") return one - other;
+    return String(one ?? "").localeCompare(String(other ?? ""), "en", { numeric: true });
+  }
+
+  // source/descriptions.ts
+  var LONGEST_SHOWN = 60;
+  var DescriptionPanel = class {
+    constructor(panel) {
+      this.panel = panel;
+    }
+    panel;
+    table = new ResultTable("descriptions");
+    /** The label of the description that ranks the proteins; empty for the best of each. */
+    ranking = "";
+    /** A single description ranks at once. */
+    reset(state) {
+      this.table.reset();
+      this.rankBy(state.prompts.length === 1 ? state.prompts[0]?.label ?? "" : "");
+    }
+    rankBy(label2) {
+      this.ranking = label2;
+      this.table.sortBy(label2 === "" ? "" : COSINE);
+    }
+    show(state) {
+      const parts = [];
+      if (state.failures.size > 0 && state.prompts.length > 0) parts.push(failureList(state));
+      if (state.notes.size > 0) parts.push(element("div", { class: "attention" }, ...[...state.notes].map((note) => element("p", {}, `Note: ${note}.`))));
+      const isFilled = state.agreements.size > 0;
+      if (isFilled) parts.push(this.head(state), ...this.results(state));
+      else if (state.prompts.length === 0) parts.push(nothing("No descriptions yet", EMPTY));
+      else if (state.isRunning) parts.push(nothing("Comparing…", "The first results appear here as they arrive."));
+      else if (usable(state).length > 0) parts.push(nothing("No comparison", "The run ended before the first result."));
+      this.panel.classList.toggle("filled", isFilled);
+      this.panel.replaceChildren(...parts);
+    }
+    head(state) {
+      const best = hasChoice(state) ? countsOf([...state.agreements.values()].map((one) => one.label)) : [];
+      const summary = labelSummary(state.agreements.size, best, numbersOf(state));
+      if (!hasChoice(state)) summary.append(` · ranked by “${shortened(this.ranking, LONGEST_SHOWN)}”`);
+      const save2 = button("Descriptions, CSV", () => saveText("descriptions.csv", descriptionsCsv(state)), { id: "save-descriptions" });
+      const row = element("div", { class: "choice" });
+      if (hasChoice(state)) row.append(this.rankChoice(state));
+      row.append(save2);
+      return element("div", { class: "head" }, summary, row);
+    }
+    rankChoice(state) {
+      const select = element(
+        "select",
+        { id: "rank-by" },
+        element("option", { value: "" }, "the order of the list"),
+        ...state.prompts.map(({ label: label2 }) => element("option", { value: label2 }, shortened(label2, LONGEST_SHOWN)))
+      );
+      select.value = this.ranking;
+      select.addEventListener("change", () => {
+        this.rankBy(select.value);
+        this.show(state);
+        this.panel.querySelector("#rank-by")?.focus();
+      });
+      return element("div", {}, element("label", { for: "rank-by" }, "Rank by"), select);
+    }
+    results(state) {
+      const details = hasChoice(state) ? (_, one) => [allOf(state, one)] : null;
+      this.table.show(this.columns(state), state.agreements, details);
+      return [this.table.element, element("p", { class: "hint" }, hasChoice(state) ? ABOUT_CHOICE : ABOUT_RANKING)];
+    }
+    columns(state) {
+      const numbers = numbersOf(state);
+      const cosine = (one) => one.cosines[this.ranking || one.label];
+      const place = placesAmong([...state.agreements.values()].map(cosine));
+      const choice = [
+        { name: "Best description", className: "", cell: (one) => element("span", {}, colourKey(numbers.get(one.label)), one.label), order: (one) => one.label },
+        { name: "Share", className: "", cell: (one) => share(one.probability ?? 0), order: (one) => one.probability, isLargestFirst: true }
+      ];
+      return [
+        { name: "Protein", className: "", cell: (one) => one.id, order: (one) => one.id },
+        ...hasChoice(state) ? choice : [],
+        { name: COSINE, className: "start", cell: (one) => place(cosine(one)), order: cosine, isLargestFirst: true }
+      ];
+    }
+  };
+  var COSINE = "Cosine";
+  var EMPTY = "Write descriptions under the sequences, one a line, then run: each protein gets the one that fits it best. A single description ranks the proteins.";
+  var ABOUT_CHOICE = "Shares are a softmax over your descriptions with the model's own temperature; they are not calibrated. The cosine of the two vectors, −1 to 1, is that of the best description, or of the one that ranks; its dot runs from the lowest to the highest of these proteins.";
+  var ABOUT_RANKING = "The cosine of the vectors of protein and text, −1 to 1; its dot runs from the lowest to the highest of these proteins.";
+  function hasChoice(state) {
+    return state.prompts.length > 1;
+  }
+  function numbersOf(state) {
+    return new Map(state.prompts.map(({ label: label2 }, number) => [label2, number]));
+  }
+  function placesAmong(cosines) {
+    const known2 = cosines.filter((cosine) => cosine !== void 0);
+    const lowest = known2.reduce((one, other) => Math.min(one, other), 1);
+    const span = known2.reduce((one, other) => Math.max(one, other), -1) - lowest || 1;
+    return (cosine) => {
+      if (cosine === void 0) return "–";
+      const dot2 = element("span");
+      dot2.style.left = `${(cosine - lowest) / span * 100}%`;
+      return element("span", { class: "share" }, element("span", { class: "place", "aria-hidden": "true" }, dot2), signed(cosine));
+    };
+  }
+  function signed(cosine) {
+    return fixed(cosine).replace("-", "−");
+  }
+  function allOf(state, { probabilities, cosines }) {
+    const numbers = numbersOf(state);
+    const sorted = Object.entries(probabilities ?? {}).sort((one, other) => other[1] - one[1]);
+    const header = ["Description", "Share", COSINE].map((name) => element("th", { scope: "col" }, name));
+    const rows = sorted.map(([label2, probability]) => element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, colourKey(numbers.get(label2)), label2),
+      element("td", {}, share(probability)),
+      element("td", { class: "number" }, signed(cosines[label2] ?? 0))
+    ));
+    return element("table", {}, element("thead", {}, element("tr", {}, ...header)), element("tbody", {}, ...rows));
+  }
+  function descriptionsCsv(state) {
+    const labels = state.prompts.map(({ label: label2 }) => label2);
+    const best = hasChoice(state) ? ["label", "probability", ...labels.map((label2) => `p_${label2}`)] : [];
+    const rows = [...state.agreements].sort(([one], [other]) => one - other).map(([, one]) => [
+      one.id,
+      ...hasChoice(state) ? [one.label, one.probability ?? "", ...labels.map((label2) => one.probabilities?.[label2] ?? "")] : [],
+      ...labels.map((label2) => one.cosines[label2] ?? "")
+    ]);
+    return csv([["id", ...best, ...labels.map((label2) => `cosine_${label2}`)], ...rows]);
+  }
+
   // source/projection.ts
   var MOST_ROUNDS = 500;
   var TOLERANCE = 1e-10;
@@ -540,8 +797,6 @@
   }
 
   // source/predictions.ts
-  var ROWS_AT_ONCE = 100;
-  var MOST_COUNTED = 4;
   var PredictionPanel = class {
     constructor(panel, onMap) {
       this.panel = panel;
@@ -549,22 +804,19 @@
     }
     panel;
     onMap;
-    order = null;
-    isDescending = false;
-    rows = ROWS_AT_ONCE;
-    open = /* @__PURE__ */ new Set();
+    table = new ResultTable("predictions");
     /** Forget what was opened and sorted for the run before. */
     reset() {
-      this.order = null;
-      this.rows = ROWS_AT_ONCE;
-      this.open.clear();
+      this.table.reset();
     }
     show(state) {
       const parts = [];
-      if (state.failures.size > 0) parts.push(failureList([...state.failures.values()], state.proteins.length));
+      if (state.failures.size > 0) parts.push(failureList(state));
       const isFilled = state.predictions.size > 0;
-      if (isFilled) parts.push(this.head(state), this.table(state));
-      else if (state.proteins.length === 0) parts.push(nothing("No proteins yet", EMPTY));
+      if (isFilled) {
+        this.table.show(columnsOf(state), state.predictions, (number, prediction) => this.details(state, number, prediction));
+        parts.push(this.head(state), this.table.element);
+      } else if (state.proteins.length === 0) parts.push(nothing("No proteins yet", EMPTY2));
       else if (state.model?.task === null) parts.push(this.withoutTask(state));
       else if (state.isRunning) parts.push(nothing("Predicting…", "The first results appear here as they arrive."));
       else if (usable(state).length > 0) parts.push(nothing("No predictions", "The run ended before the first result."));
@@ -572,93 +824,23 @@
       this.panel.replaceChildren(...parts);
     }
     withoutTask(state) {
-      const text = `${state.model?.name ?? "This model"} predicts residues, not labels: its embeddings, contacts and variant effects are in the other tabs. Choose a fine-tuned model for labels.`;
+      const name = state.model?.name ?? "This model";
+      const text = state.model?.readsText ? `${name} chooses between classes that you describe: see the tab “Descriptions”.` : `${name} predicts residues, not labels: its embeddings, contacts and variant effects are in the other tabs. Choose a fine-tuned model for labels.`;
       return nothing("This model has no task", text);
     }
     head(state) {
-      const summary = element("p", { class: "summary" });
-      summary.append(element("b", {}, whole(state.predictions.size)), state.predictions.size === 1 ? " protein" : " proteins");
-      const numbers = classNumbers(state);
-      const counts = labelCounts(state);
-      if (counts.length > MOST_COUNTED) summary.append(` · ${count(counts.length, "label")}`);
-      else for (const [name, amount] of counts) {
-        const key = element("span", { class: `key ${colourClass(numbers.get(name))}` });
-        summary.append(" · ", element("span", {}, key, `${name} `, element("b", {}, whole(amount))));
-      }
+      const summary = labelSummary(state.predictions.size, labelCounts(state), classNumbers(state));
       const outside = [...state.predictions.values()].filter((one) => one.in_domain === false).length;
       if (outside > 0) summary.append(` · ${whole(outside)} outside the domain`);
       const save2 = button("Predictions, CSV", () => saveText("predictions.csv", predictionsCsv(state)), { id: "save-predictions" });
       return element("div", { class: "head" }, summary, element("div", { class: "row" }, save2));
-    }
-    table(state) {
-      const columns = columnsOf(state);
-      const header = element("tr", {}, ...columns.map((column) => this.headerCell(column, state)));
-      header.append(element("th", { scope: "col" }, element("span", { class: "unseen" }, "Details")));
-      const body = element("tbody");
-      const sorted = this.sorted(state);
-      for (const [number, prediction] of sorted.slice(0, this.rows)) {
-        body.append(...this.row(state, number, prediction, columns));
-      }
-      const table2 = element("table", { "aria-label": "Predictions" }, element("thead", {}, header), body);
-      const scroll = element("div", { class: "scroll", role: "group", tabindex: "0", "aria-label": "Predictions" }, table2);
-      if (sorted.length <= this.rows) return scroll;
-      const more = button(`Show more (${whole(sorted.length - this.rows)} left)`, () => {
-        this.rows += ROWS_AT_ONCE * 5;
-        this.show(state);
-      }, { class: "more" });
-      return element("div", {}, scroll, more);
-    }
-    headerCell(column, state) {
-      const cell2 = element("th", { scope: "col", class: column.className });
-      if (column.order === null) {
-        cell2.textContent = column.name;
-        return cell2;
-      }
-      const order = column.order;
-      if (this.order === order) cell2.setAttribute("aria-sort", this.isDescending ? "descending" : "ascending");
-      cell2.append(button(column.name, () => {
-        this.isDescending = this.order === order ? !this.isDescending : order === "probability" || order === "value";
-        this.order = order;
-        this.show(state);
-        this.panel.querySelector("[aria-sort] button")?.focus();
-      }));
-      return cell2;
-    }
-    sorted(state) {
-      const rows = [...state.predictions].sort(([one], [other]) => one - other);
-      const order = this.order;
-      if (order === null) return rows;
-      const sign = this.isDescending ? -1 : 1;
-      return rows.sort(([, one], [, other]) => sign * compare(one[order], other[order]));
-    }
-    row(state, number, prediction, columns) {
-      const row = element("tr");
-      for (const column of columns) {
-        const isName = column.order === "id";
-        const cell2 = element(isName ? "th" : "td", { class: column.className });
-        if (isName) cell2.setAttribute("scope", "row");
-        cell2.append(column.cell(prediction));
-        row.append(cell2);
-      }
-      const id = `details-${number}`;
-      const isOpen = this.open.has(number);
-      const toggle = button(isOpen ? "▾" : "▸", () => {
-        if (!this.open.delete(number)) this.open.add(number);
-        this.show(state);
-        this.panel.querySelector(`[aria-controls="${id}"]`)?.focus();
-      }, { class: "toggle", "aria-expanded": String(isOpen), "aria-controls": id, "aria-label": `Details of ${prediction.id}` });
-      row.append(element("td", {}, toggle));
-      if (!isOpen) return [row];
-      const details = element("td", { colspan: String(columns.length + 1) }, ...this.details(state, number, prediction));
-      return [row, element("tr", { class: "details", id }, details)];
     }
     details(state, number, prediction) {
       const list = element("dl", { class: "number-list" });
       const numbers = classNumbers(state);
       const classes = Object.entries(prediction.probabilities ?? {}).sort((one, other) => other[1] - one[1]);
       for (const [name, probability] of classes) {
-        const key = element("span", { class: `key ${colourClass(numbers.get(name))}` });
-        list.append(element("dt", {}, key, name), element("dd", {}, share(probability)));
+        list.append(element("dt", {}, colourKey(numbers.get(name)), name), element("dd", {}, share(probability)));
       }
       if (known(prediction.distance)) {
         list.append(element("dt", {}, "Distance from the training set"), element("dd", {}, `${prediction.distance.toFixed(2)} (above 1 is outside)`));
@@ -674,23 +856,23 @@
       return [...parts, maps];
     }
   };
-  var EMPTY = "Paste sequences, open a file or choose an example, then run. Predictions, embeddings, contact maps and the effects of variants appear here.";
+  var EMPTY2 = "Paste sequences, open a file or choose an example, then run. Predictions, embeddings, contact maps and the effects of variants appear here.";
   function columnsOf(state) {
     const columns = [
-      { name: "Protein", order: "id", className: "", cell: (one) => one.id },
-      { name: "Length", order: "length", className: "number wide-only", cell: (one) => whole(one.length) }
+      { name: "Protein", className: "", cell: (one) => one.id, order: (one) => one.id },
+      { name: "Length", className: "number wide-only", cell: (one) => whole(one.length), order: (one) => one.length }
     ];
     const task = state.model?.task;
     if (task?.level === "sequence" && task.kind === "regression") {
-      columns.push({ name: "Value", order: "value", className: "number", cell: value });
+      columns.push({ name: "Value", className: "number", cell: value, order: (one) => one.value, isLargestFirst: true });
     } else {
       const numbers = classNumbers(state);
       columns.push(
-        { name: "Label", order: "label", className: "", cell: (one) => label(one, numbers) },
-        { name: "Probability", order: "probability", className: "", cell: (one) => known(one.probability) ? share(one.probability) : "–" }
+        { name: "Label", className: "", cell: (one) => label(one, numbers), order: (one) => one.label },
+        { name: "Probability", className: "", cell: (one) => known(one.probability) ? share(one.probability) : "–", order: (one) => one.probability, isLargestFirst: true }
       );
     }
-    columns.push({ name: "Domain", order: null, className: "", cell: domain });
+    columns.push({ name: "Domain", className: "", cell: domain, order: null });
     return columns;
   }
   function known(number) {
@@ -705,11 +887,8 @@
   function label(prediction, numbers) {
     if (!prediction.label) return "–";
     const number = numbers.get(prediction.label);
-    if (number === void 0) return element("code", {}, shortened(prediction.label));
-    return element("span", {}, element("span", { class: `key ${colourClass(number)}` }), prediction.label);
-  }
-  function shortened(text) {
-    return text.length > 18 ? `${text.slice(0, 18)}…` : text;
+    if (number === void 0) return element("code", {}, shortened(prediction.label, 19));
+    return element("span", {}, colourKey(number), prediction.label);
   }
   function domain(prediction) {
     if (prediction.in_domain === null || prediction.in_domain === void 0) return "–";
@@ -717,25 +896,8 @@
     const title = "Unlike the proteins the model was trained on: trust the label less.";
     return element("span", { class: "outside", title }, "outside");
   }
-  function share(probability) {
-    const fill = element("span");
-    fill.style.width = `${Math.min(Math.max(probability, 0), 1) * 100}%`;
-    return element("span", { class: "share" }, element("span", { class: "bar", "aria-hidden": "true" }, fill), fixed(probability));
-  }
-  function fixed(value2) {
-    return value2.toFixed(3);
-  }
   function labelCounts(state) {
-    const counts = /* @__PURE__ */ new Map();
-    for (const prediction of state.predictions.values()) {
-      const label2 = proteinLabel(state, prediction);
-      if (label2 !== "") counts.set(label2, (counts.get(label2) ?? 0) + 1);
-    }
-    return [...counts].sort((one, other) => other[1] - one[1]);
-  }
-  function compare(one, other) {
-    if (typeof one === "number" && typeof other === "number") return one - other;
-    return String(one ?? "").localeCompare(String(other ?? ""), "en", { numeric: true });
+    return countsOf([...state.predictions.values()].map((prediction) => proteinLabel(state, prediction)));
   }
   function predictionsCsv(state) {
     const task = state.model?.task;
@@ -755,14 +917,6 @@
   function range({ value: value2, interval }) {
     if (!known(value2)) return ["", "", ""];
     return known(interval) ? [value2, value2 - interval, value2 + interval] : [value2, "", ""];
-  }
-  function failureList(failures, total) {
-    const list = element("ul", {}, ...failures.map(({ id, error, where, advice }) => {
-      const place = where && where !== id ? ` (${where})` : "";
-      return element("li", {}, element("b", {}, id), `${place}: ${error} `, element("span", { class: "hint" }, advice));
-    }));
-    const title = element("h3", {}, `${whole(failures.length)} of ${count(total, "protein")} could not be used`);
-    return element("div", { class: "attention", id: "failures" }, title, list);
   }
 
   // source/embeddings.ts
@@ -872,7 +1026,7 @@
       const items = counts.slice(0, MOST_LABELS).map(([name, amount]) => element(
         "li",
         {},
-        element("span", { class: `key ${colourClass(numbers.get(name))}` }),
+        colourKey(numbers.get(name)),
         name,
         element("span", { class: "number" }, whole(amount))
       ));
@@ -1015,6 +1169,43 @@
       ].join("\n")
     }
   ];
+  var PLACES = [
+    "membrane	A protein located at the cell membrane.",
+    "cytoplasm	A protein located in the cytoplasm.",
+    "reticulum	A protein located in the endoplasmic reticulum.",
+    "Golgi	A protein located in the Golgi apparatus.",
+    "lysosome	A protein located in the lysosome or vacuole.",
+    "mitochondrion	A protein located in the mitochondrion.",
+    "nucleus	A protein located in the nucleus.",
+    "peroxisome	A protein located in the peroxisome.",
+    "plastid	A protein located in the plastid.",
+    "extracellular	A protein that is secreted."
+  ];
+
+  // source/prompts.ts
+  var HEADER = /^(label|class)\t(prompt|text|name)$/i;
+  var LONGEST_LABEL = 200;
+  var LONGEST_QUOTED = 40;
+  function readPrompts(typed, most) {
+    const lines = typed.split("\n").map((line) => line.trim()).filter((line) => line !== "");
+    if (HEADER.test(lines[0] ?? "")) lines.shift();
+    const prompts = lines.map(readLine);
+    const labels = /* @__PURE__ */ new Set();
+    for (const { label: label2 } of prompts) {
+      if (labels.has(label2)) return { prompts, problem: `“${shortened(label2, LONGEST_QUOTED)}” is there twice: give each once.` };
+      labels.add(label2);
+    }
+    const problem = prompts.length > most ? `${prompts.length} descriptions, and the server takes ${most} at most.` : "";
+    return { prompts, problem };
+  }
+  function readLine(line) {
+    const tab = line.indexOf("	");
+    if (tab < 0) return { label: line, text: line };
+    return { label: line.slice(0, Math.min(tab, LONGEST_LABEL)).trim(), text: line.slice(tab + 1).trim() };
+  }
+  function sentText({ label: label2, text }) {
+    return label2 === text ? text : { label: label2, text };
+  }
 
   // source/sequences.ts
   var SEQUENCE_COLUMNS = ["sequence", "mutated_sequence", "protein", "seq"];
@@ -1112,17 +1303,20 @@
 
   // source/server.ts
   var ServerError = class extends Error {
-    constructor(message, status, requestId = "", details = []) {
+    constructor(message, status, requestId = "", details = [], isOfText = false) {
       super(message);
       this.status = status;
       this.requestId = requestId;
       this.details = details;
+      this.isOfText = isOfText;
     }
     status;
     requestId;
     details;
+    isOfText;
   };
   var LONGEST_ID = 200;
+  var TEXT_PLACE = /^(?:body\.)?texts[.[](\d+)[^:]*/;
   var MOST_ATTEMPTS = 8;
   var LONGEST_WAIT_SECONDS = 60;
   var CHUNK_SEQUENCES = 64;
@@ -1163,6 +1357,11 @@
     }
     const message = typeof body.error === "string" ? body.error : `The server answered ${response.status}.`;
     const requestId = typeof body.request_id === "string" ? body.request_id : response.headers.get("X-Request-ID");
+    const text = TEXT_PLACE.exec(message);
+    if (text !== null) {
+      const place = `Description ${Number(text[1]) + 1}`;
+      return new ServerError(message.replace(TEXT_PLACE, place), response.status, requestId ?? "", [], true);
+    }
     const details = Array.isArray(body.details) ? body.details.map(detailText) : [];
     return new ServerError(message, response.status, requestId ?? "", details);
   }
@@ -1183,17 +1382,17 @@
   }
   async function forEachProtein(path, settings, proteins, limits, call, onAnswer) {
     const { refused, chunks } = plan(proteins, limits);
-    onAnswer([], refused);
+    onAnswer([], refused, []);
     for (let chunk = chunks.shift(); chunk !== void 0; chunk = chunks.shift()) {
       try {
         const sequences = chunk.map(([, { id, sequence }]) => ({ id: id.slice(0, LONGEST_ID), sequence }));
         const answer = await request(path, { ...settings, sequences }, call);
-        onAnswer(...byNumber(chunk, answer));
+        onAnswer(...byNumber(chunk, answer), answer.notes ?? []);
       } catch (error) {
-        if (!(error instanceof ServerError) || ![400, 413, 422].includes(error.status)) throw error;
+        if (!(error instanceof ServerError) || error.isOfText || ![400, 413, 422].includes(error.status)) throw error;
         const [first] = chunk;
         if (chunk.length === 1 && first !== void 0) {
-          onAnswer([], [[first[0], failure(first[1], error.message, "", error.details.join("; "))]]);
+          onAnswer([], [[first[0], failure(first[1], error.message, "", error.details.join("; "))]], []);
         } else {
           const half = Math.ceil(chunk.length / 2);
           chunks.unshift(chunk.slice(0, half), chunk.slice(half));
@@ -1233,10 +1432,9 @@
   function byNumber(chunk, answer) {
     const failed = new Map(answer.failures.map((one) => [one.index, one]));
     const rest = chunk.filter((_, index) => !failed.has(index));
-    if (rest.length !== answer.results.length) {
-      throw new ServerError(`The server answered ${answer.results.length} of ${rest.length} proteins.`, 200);
-    }
-    const results = answer.results.map((result, index) => [rest[index]?.[0] ?? 0, result]);
+    const found = answer.results ?? answer.hits ?? [];
+    if (rest.length !== found.length) throw new ServerError(`The server answered ${found.length} of ${rest.length} proteins.`, 200);
+    const results = found.map((result, index) => [rest[index]?.[0] ?? 0, result]);
     const failures = [];
     chunk.forEach(([number, protein], index) => {
       const one = failed.get(index);
@@ -1251,13 +1449,245 @@
     return { id: protein.id, error: sentence, where, advice };
   }
 
+  // source/form.ts
+  var DRAFT = "chaperonin-draft-";
+  var LONGEST_SHOWN2 = 3e5;
+  var MOST_CLASSES = 12;
+  var Form = class {
+    /** `onRead` hears that what was typed is read anew. */
+    constructor(onRun, onRead, onError) {
+      this.onRun = onRun;
+      this.onRead = onRead;
+      this.onError = onError;
+      this.listen();
+      for (const field of [this.text, this.prompts]) {
+        field.value = sessionStorage.getItem(DRAFT + field.id) ?? field.value;
+        sessionStorage.removeItem(DRAFT + field.id);
+      }
+      this.fillExamples();
+    }
+    onRun;
+    onRead;
+    onError;
+    file = null;
+    reading = { proteins: [], format: "", problem: "" };
+    described = { prompts: [], problem: "" };
+    models = [];
+    mostTexts = Number.POSITIVE_INFINITY;
+    text = find("sequences");
+    prompts = find("prompts");
+    model = find("model");
+    get proteins() {
+      return this.reading.proteins;
+    }
+    /** None where no model reads them. */
+    get descriptions() {
+      return this.described.prompts;
+    }
+    get chosen() {
+      return this.models.find((model) => model.name === this.model.value) ?? null;
+    }
+    get canRun() {
+      return this.proteins.length > 0 && this.chosen !== null && this.described.problem === "";
+    }
+    listen() {
+      const form = find("form");
+      form.addEventListener("submit", (event) => {
+        event.preventDefault();
+        this.onRun();
+      });
+      form.addEventListener("keydown", (event) => {
+        if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+        event.preventDefault();
+        this.onRun();
+      });
+      for (const field of [this.text, this.prompts]) field.addEventListener("input", () => this.read());
+      this.model.addEventListener("change", () => this.aboutModel());
+      find("clear").addEventListener("click", () => {
+        this.take(null);
+        this.text.focus();
+      });
+      const file = find("file");
+      file.addEventListener("change", () => {
+        void this.takeFile(file.files?.[0]);
+        file.value = "";
+      });
+      this.listenForDrops();
+      find("ask-token").addEventListener("submit", () => {
+        for (const field of [this.text, this.prompts]) sessionStorage.setItem(DRAFT + field.id, field.value);
+      });
+    }
+    listenForDrops() {
+      const drop = find("drop");
+      const mark = (isOver) => drop.classList.toggle("over", isOver);
+      drop.addEventListener("dragover", (event) => {
+        event.preventDefault();
+        mark(true);
+      });
+      drop.addEventListener("dragleave", () => mark(false));
+      drop.addEventListener("drop", (event) => {
+        event.preventDefault();
+        mark(false);
+        const file = event.dataTransfer?.files[0];
+        const text = event.dataTransfer?.getData("text") ?? "";
+        if (file !== void 0) void this.takeFile(file);
+        else if (text !== "") this.take({ name: "", text });
+      });
+    }
+    fillExamples() {
+      find("examples").append(
+        ...EXAMPLES.map((example) => button(example.name, () => this.addProtein(example.fasta), { title: example.about })),
+        button("All", () => EXAMPLES.forEach((example) => this.addProtein(example.fasta)), { title: "All of these" })
+      );
+      find("prompt-examples").append(button("Places in the cell", () => this.addPrompts(PLACES), { title: "Ten of them" }));
+    }
+    async takeFile(file) {
+      if (file === void 0) return;
+      try {
+        this.take({ name: file.name, text: await file.text() });
+      } catch {
+        this.onError(new ServerError(`${file.name} cannot be read.`, 0));
+      }
+    }
+    /** A dropped or opened text, or null for none. A long one stays beside the field. */
+    take(file) {
+      const isLong = file !== null && file.text.length > LONGEST_SHOWN2;
+      this.file = isLong ? file : null;
+      this.text.value = isLong ? "" : file?.text ?? "";
+      this.text.disabled = isLong;
+      this.read();
+    }
+    /** One more example, unless it is there. */
+    addProtein(fasta) {
+      if (this.file !== null) this.take(null);
+      const now = this.text.value.trim();
+      if (now.includes(fasta)) return;
+      this.text.value = now.startsWith(">") ? `${now}
+${fasta}` : fasta;
+      this.read();
+    }
+    /** More descriptions, without those that are there. */
+    addPrompts(lines) {
+      const now = this.prompts.value.split("\n").filter((line) => line.trim() !== "");
+      this.prompts.value = [...now, ...lines.filter((line) => !now.includes(line))].join("\n");
+      this.read();
+    }
+    /** Read the texts and say what was found. */
+    read() {
+      this.reading = readSequences(this.file?.text ?? this.text.value);
+      const { proteins, format, problem } = this.reading;
+      const total = proteins.reduce((sum, protein) => sum + residues(protein.sequence), 0);
+      const name = this.file === null ? "" : `${this.file.name}: `;
+      say("reading", proteins.length > 0 ? `${name}${count(proteins.length, "protein")}, ${count(total, "residue")} · ${format}` : "", problem);
+      this.described = this.models.some((model) => model.readsText) ? readPrompts(this.prompts.value, this.mostTexts) : { prompts: [], problem: "" };
+      say("prompts-reading", promptsText(this.described.prompts.length), this.described.problem);
+      this.onRead();
+    }
+    /** What is served; the field of descriptions is there where they are read, `mostTexts` at once. */
+    offer(models, mostTexts) {
+      this.models = models;
+      this.mostTexts = mostTexts;
+      find("describe").hidden = !models.some((model) => model.readsText);
+      this.model.replaceChildren(...models.map((model) => {
+        const option = element("option", { value: model.name }, model.name);
+        option.selected = model.isDefault;
+        return option;
+      }));
+      this.aboutModel();
+      this.read();
+    }
+    aboutModel() {
+      find("model-about").textContent = this.chosen === null ? "" : modelText(this.chosen);
+    }
+  };
+  function modelText({ task, readsText }) {
+    if (task === null && readsText) return "No task of its own: it chooses between classes that you describe.";
+    if (task === null) return "No task of its own: embeddings, contacts and variants only.";
+    const shown = task.classes.slice(0, MOST_CLASSES).join(", ") + (task.classes.length > MOST_CLASSES ? ", …" : "");
+    const wanted = task.kind === "regression" ? "a number" : shown;
+    return `Predicts ${wanted} for each ${task.level === "sequence" ? "protein" : task.level === "residue" ? "residue" : "pair of residues"}.`;
+  }
+  function promptsText(found) {
+    if (found === 0) return "In English, one a line; a label and a tab before it give it a short name.";
+    return found === 1 ? "1 description: ranks the proteins" : `${count(found, "description")}: each protein gets its best`;
+  }
+  function say(id, found, problem) {
+    const hint = find(id);
+    hint.textContent = problem || found;
+    hint.classList.toggle("wrong", problem !== "");
+  }
+
+  // source/run.ts
+  function begin(model, proteins, prompts) {
+    const state = { ...emptyState(), model, proteins, prompts, isRunning: true };
+    proteins.forEach((protein, number) => {
+      if (residues(protein.sequence) > 0) return;
+      state.failures.set(number, failure(protein, "the sequence is empty.", "", "Give at least one residue, or leave it out."));
+    });
+    return state;
+  }
+  var Run = class {
+    constructor(state, limits, call, watch) {
+      this.state = state;
+      this.limits = limits;
+      this.call = call;
+      this.watch = watch;
+    }
+    state;
+    limits;
+    call;
+    watch;
+    /** Every step; ServerError ends it, and what came before stays. */
+    async go() {
+      const { state, watch } = this;
+      const model = state.model?.name;
+      if (state.model?.task) {
+        await this.ask("Predicting", "/v1/predict", { model }, (number, one) => state.predictions.set(number, one), watch.onPredictions);
+      }
+      await this.compare();
+      await this.ask("Embedding", "/v1/embed", { model, level: "protein" }, (number, one) => state.embeddings.set(number, one), () => void 0);
+    }
+    /** Several descriptions are classes; a single one leaves no choice, and only its cosines are asked for. */
+    async compare() {
+      const { agreements, prompts } = this.state;
+      const texts = prompts.map(sentText);
+      if (texts.length > 1) {
+        await this.ask("Comparing", "/v1/zero-shot", { texts }, (number, one) => agreements.set(number, one), this.watch.onAgreements);
+      } else if (texts.length === 1) {
+        await this.ask(
+          "Comparing",
+          "/v1/search",
+          { texts, of: "protein", top: 1 },
+          (number, { query, id, cosine }) => agreements.set(number, { id: query, label: id, cosines: { [id]: cosine } }),
+          this.watch.onAgreements
+        );
+      }
+    }
+    /** Send what has not failed yet, and keep the answers by number. */
+    async ask(doing, path, settings, keep, onAnswer) {
+      const { state } = this;
+      const proteins = usable(state).map((number) => [number, state.proteins[number]]);
+      let finished = 0;
+      this.watch.onProgress(doing, finished, proteins.length);
+      await forEachProtein(path, settings, proteins, this.limits, this.call, (results, failures, notes) => {
+        for (const [number, result] of results) keep(number, result);
+        for (const [number, one] of failures) state.failures.set(number, one);
+        for (const note of notes) state.notes.add(note);
+        finished += results.length + failures.length;
+        this.watch.onProgress(doing, finished, proteins.length);
+        onAnswer();
+      });
+    }
+  };
+
   // source/start.ts
   async function readModels(call) {
     const answer = await request("/v1/models", null, call);
-    const models = answer.models.map((model) => ({ name: model.name, task: model.task, isDefault: model.is_default === true }));
+    const readsText = answer.base.reads_text === true;
+    const models = answer.models.map((model) => ({ name: model.name, task: model.task, isDefault: model.is_default === true, readsText }));
     const base = answer.base.name;
     if (base !== void 0 && !models.some((model) => model.name === base)) {
-      models.push({ name: base, task: null, isDefault: false });
+      models.push({ name: base, task: null, isDefault: false, readsText });
     }
     return models;
   }
@@ -1270,6 +1700,7 @@
     const limits = {
       bodyBytes: limit("body_bytes"),
       sequences: limit("sequences"),
+      texts: limit("texts"),
       residues: limit("residues"),
       tokens: limit("tokens")
     };
@@ -1303,15 +1734,16 @@
       this.onOpen();
     }
     onKey(event) {
-      const index = this.names.indexOf(this.current);
-      const last = this.names.length - 1;
+      const names = this.names.filter((name2) => !this.tab(name2).hidden);
+      const index = names.indexOf(this.current);
+      const last = names.length - 1;
       const goals = {
         ArrowRight: index === last ? 0 : index + 1,
         ArrowLeft: index === 0 ? last : index - 1,
         Home: 0,
         End: last
       };
-      const name = this.names[goals[event.key] ?? -1];
+      const name = names[goals[event.key] ?? -1];
       if (name === void 0) return;
       event.preventDefault();
       this.open(name);
@@ -1448,9 +1880,9 @@
     if (from === to) return ["0", `${from}${column + 1} is the wild type`];
     if (score === null || score === void 0) return ["–", `${from}${column + 1}${to} has no score`];
     const meaning = score < 0 ? "the model likes it less than the wild type" : "the model likes it better than the wild type";
-    return [signed(score), `${from}${column + 1}${to}: ${meaning}`];
+    return [signed2(score), `${from}${column + 1}${to}: ${meaning}`];
   }
-  function signed(score) {
+  function signed2(score) {
     return `${score < 0 ? "−" : "+"}${Math.abs(score).toFixed(2)}`;
   }
   function scale2(limit) {
@@ -1459,7 +1891,7 @@
       {},
       element("h3", {}, "Score, log-odds"),
       element("div", { class: "scale effect" }),
-      element("div", { class: "ends" }, element("span", {}, signed(-limit)), element("span", {}, "0"), element("span", {}, signed(limit)))
+      element("div", { class: "ends" }, element("span", {}, signed2(-limit)), element("span", {}, "0"), element("span", {}, signed2(limit)))
     );
   }
   function sensitive(scan) {
@@ -1476,7 +1908,7 @@
         "tr",
         {},
         element("th", { scope: "row" }, `${scan.sequence[position] ?? ""}${position + 1}`),
-        element("td", { class: "number" }, signed(mean))
+        element("td", { class: "number" }, signed2(mean))
       )))),
       element("p", { class: "hint" }, "Mean score over the 19 substitutions. Scores are the base model's.")
     );
@@ -1562,183 +1994,76 @@
     context.fillStyle = PALETTES.light.ink;
     context.font = "600 15px system-ui, sans-serif";
     context.textBaseline = "middle";
-    const legend = `log-odds from ${signed(-scan.limit)} (red) over 0 (white) to ${signed(scan.limit)} (blue); dots: wild type`;
+    const legend = `log-odds from ${signed2(-scan.limit)} (red) over 0 (white) to ${signed2(scan.limit)} (blue); dots: wild type`;
     context.fillText(`${scan.id} · ${legend}`, AXIS2, 20, layout.width - AXIS2);
     context.drawImage(part, 0, 40, layout.width, layout.height);
     return whole2;
   }
 
   // source/page.ts
-  var DRAFT = "chaperonin-draft";
-  var LONGEST_SHOWN = 3e5;
   var Page = class {
     state = emptyState();
     limits = null;
-    models = [];
-    file = null;
-    reading = { proteins: [], format: "", problem: "" };
     running = null;
     /** The protein a panel asks the server about just now. */
     asking = { contacts: -1, scores: -1 };
     messages = { contacts: "", scores: "" };
-    text = find("sequences");
-    model = find("model");
-    tabs = new Tabs(["predictions", "embeddings", "contacts", "variants"], () => this.onTab());
+    form = new Form(() => void this.run(), () => this.allowRun(), (error) => this.showError(error));
+    tabs = new Tabs(["predictions", "descriptions", "embeddings", "contacts", "variants"], () => this.onTab());
     predictions = new PredictionPanel(find("predictions"), (number, tab) => {
       this.select(number);
       this.tabs.open(tab);
     });
+    descriptions = new DescriptionPanel(find("descriptions"));
     embeddings = new EmbeddingPanel(find("embeddings"), (number) => this.select(number));
     contacts = new ContactPanel(find("contacts"), (number) => this.select(number));
     variants = new VariantPanel(find("variants"), (number) => this.select(number), (protocol) => {
       void this.scan(protocol);
     });
     async open() {
-      this.listen();
-      this.text.value = sessionStorage.getItem(DRAFT) ?? this.text.value;
-      sessionStorage.removeItem(DRAFT);
-      this.read();
+      find("stop").addEventListener("click", () => this.running?.abort());
+      find("no-token").addEventListener("click", () => find("ask-token").close());
+      onThemeChange(() => {
+        this.contacts.recolour();
+        this.variants.recolour();
+      });
+      this.form.read();
       this.showAll();
       await this.guarded(async () => {
         const [server, models] = await Promise.all([readServer(this.call()), readModels(this.call())]);
         this.limits = server.limits;
         find("server").textContent = server.about;
-        this.models = models;
-        this.fillModels();
-        this.read();
+        find("tab-descriptions").hidden = !models.some((model) => model.readsText);
+        this.form.offer(models, server.limits.texts);
       });
     }
-    listen() {
-      find("form").addEventListener("submit", (event) => {
-        event.preventDefault();
-        void this.run();
-      });
-      find("form").addEventListener("keydown", (event) => {
-        if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
-        event.preventDefault();
-        void this.run();
-      });
-      this.text.addEventListener("input", () => this.read());
-      this.model.addEventListener("change", () => this.aboutModel());
-      find("stop").addEventListener("click", () => this.running?.abort());
-      find("clear").addEventListener("click", () => {
-        this.take(null);
-        this.text.focus();
-      });
-      const file = find("file");
-      file.addEventListener("change", () => {
-        void this.takeFile(file.files?.[0]);
-        file.value = "";
-      });
-      this.listenForDrops();
-      find("no-token").addEventListener("click", () => find("ask-token").close());
-      find("ask-token").addEventListener("submit", () => sessionStorage.setItem(DRAFT, this.text.value));
-      find("examples").append(
-        ...EXAMPLES.map((example) => button(example.name, () => this.add(example.fasta), { title: example.about })),
-        button("All", () => EXAMPLES.forEach((example) => this.add(example.fasta)), { title: "All of these" })
-      );
-      onThemeChange(() => {
-        this.contacts.recolour();
-        this.variants.recolour();
-      });
-    }
-    listenForDrops() {
-      const drop = find("drop");
-      const mark = (isOver) => drop.classList.toggle("over", isOver);
-      drop.addEventListener("dragover", (event) => {
-        event.preventDefault();
-        mark(true);
-      });
-      drop.addEventListener("dragleave", () => mark(false));
-      drop.addEventListener("drop", (event) => {
-        event.preventDefault();
-        mark(false);
-        const file = event.dataTransfer?.files[0];
-        const text = event.dataTransfer?.getData("text") ?? "";
-        if (file !== void 0) void this.takeFile(file);
-        else if (text !== "") this.take({ name: "", text });
-      });
-    }
-    async takeFile(file) {
-      if (file === void 0) return;
-      try {
-        this.take({ name: file.name, text: await file.text() });
-      } catch {
-        this.showError(new ServerError(`${file.name} cannot be read.`, 0));
-      }
-    }
-    /** A dropped or opened text, or null for none. A long one stays beside the field. */
-    take(file) {
-      const isLong = file !== null && file.text.length > LONGEST_SHOWN;
-      this.file = isLong ? file : null;
-      this.text.value = isLong ? "" : file?.text ?? "";
-      this.text.disabled = isLong;
-      this.read();
-    }
-    /** One more example, unless it is there. */
-    add(fasta) {
-      if (this.file !== null) this.take(null);
-      const now = this.text.value.trim();
-      if (now.includes(fasta)) return;
-      this.text.value = now.startsWith(">") ? `${now}
-${fasta}` : fasta;
-      this.read();
-    }
-    /** Read the text and say what was found. */
-    read() {
-      this.reading = readSequences(this.file?.text ?? this.text.value);
-      const { proteins, format, problem } = this.reading;
-      const hint = find("reading");
-      const total = proteins.reduce((sum, protein) => sum + residues(protein.sequence), 0);
-      const name = this.file === null ? "" : `${this.file.name}: `;
-      const found = proteins.length > 0 ? `${name}${count(proteins.length, "protein")}, ${count(total, "residue")} · ${format}` : "";
-      hint.textContent = problem || found;
-      hint.classList.toggle("wrong", problem !== "");
-      find("run").disabled = proteins.length === 0 || this.limits === null || this.running !== null;
-    }
-    fillModels() {
-      this.model.replaceChildren(...this.models.map((model) => {
-        const option = element("option", { value: model.name }, model.name);
-        option.selected = model.isDefault;
-        return option;
-      }));
-      this.aboutModel();
-    }
-    chosen() {
-      return this.models.find((model) => model.name === this.model.value) ?? null;
-    }
-    aboutModel() {
-      const task = this.chosen()?.task;
-      const classes = task?.classes ?? [];
-      const shown = classes.slice(0, 12).join(", ") + (classes.length > 12 ? ", …" : "");
-      const wanted = task?.kind === "regression" ? "a number" : shown;
-      find("model-about").textContent = task ? `Predicts ${wanted} for each ${task.level === "sequence" ? "protein" : task.level === "residue" ? "residue" : "pair of residues"}.` : "No task of its own: embeddings, contacts and variants only.";
+    allowRun() {
+      find("run").disabled = !this.form.canRun || this.limits === null || this.running !== null;
     }
     call(signal = new AbortController().signal) {
       return { signal, onWait: (message) => show("wait", message) };
     }
-    /** Predict, then embed; the maps are asked for when they are looked at. */
     async run() {
-      const model = this.chosen();
-      if (this.running !== null || model === null || this.limits === null || this.reading.proteins.length === 0) return;
+      const model = this.form.chosen;
+      const limits = this.limits;
+      if (this.running !== null || model === null || limits === null || !this.form.canRun) return;
       this.running = new AbortController();
-      this.state = { ...emptyState(), model, proteins: this.reading.proteins, isRunning: true };
+      this.state = begin(model, this.form.proteins, this.form.descriptions);
       this.messages.contacts = this.messages.scores = "";
       this.asking.contacts = this.asking.scores = -1;
       this.predictions.reset();
-      this.refuseEmpty();
+      this.descriptions.reset(this.state);
       this.setRunning(true);
-      if (model.task === null && this.tabs.current === "predictions") this.tabs.open("embeddings");
+      if (model.task === null) this.openFirst();
       this.showAll();
       const answer = find("answer");
       if (answer.getBoundingClientRect().top > window.innerHeight / 2) answer.scrollIntoView();
-      const signal = this.running.signal;
-      await this.guarded(async () => {
-        if (model.task !== null) {
-          await this.ask("/v1/predict", {}, "Predicting", this.state.predictions, signal, () => this.predictions.show(this.state));
-        }
-        await this.ask("/v1/embed", { level: "protein" }, "Embedding", this.state.embeddings, signal, () => void 0);
+      const run = new Run(this.state, limits, this.call(this.running.signal), {
+        onProgress: (doing, finished, total) => this.showProgress(doing, finished, total),
+        onPredictions: () => this.predictions.show(this.state),
+        onAgreements: () => this.descriptions.show(this.state)
       });
+      await this.guarded(() => run.go());
       this.running = null;
       this.state.isRunning = false;
       this.state.selected = usable(this.state)[0] ?? 0;
@@ -1746,25 +2071,10 @@ ${fasta}` : fasta;
       this.showAll();
       this.onTab();
     }
-    refuseEmpty() {
-      this.state.proteins.forEach((protein, number) => {
-        if (residues(protein.sequence) > 0) return;
-        this.state.failures.set(number, failure(protein, "the sequence is empty.", "", "Give at least one residue, or leave it out."));
-      });
-    }
-    /** Send what has not failed yet and keep the answers by number. */
-    async ask(path, settings, doing, kept, signal, onAnswer) {
-      const proteins = usable(this.state).map((number) => [number, this.state.proteins[number]]);
-      let finished = 0;
-      this.showProgress(doing, finished, proteins.length);
-      const all = { model: this.state.model?.name, ...settings };
-      await forEachProtein(path, all, proteins, this.limits, this.call(signal), (results, failures) => {
-        for (const [number, result] of results) kept.set(number, result);
-        for (const [number, one] of failures) this.state.failures.set(number, one);
-        finished += results.length + failures.length;
-        this.showProgress(doing, finished, proteins.length);
-        onAnswer();
-      });
+    /** Where a model without a task shows its first results; who looks at contacts or variants stays there. */
+    openFirst() {
+      if (this.state.prompts.length > 0 && this.tabs.current === "embeddings") this.tabs.open("descriptions");
+      if (this.tabs.current === "predictions") this.tabs.open(this.state.prompts.length > 0 ? "descriptions" : "embeddings");
     }
     showProgress(doing, finished, total) {
       find("work-text").textContent = `${doing} ${whole(finished)} of ${count(total, "protein")}`;
@@ -1777,7 +2087,7 @@ ${fasta}` : fasta;
       find("stop").hidden = !isRunning;
       find("run").hidden = isRunning;
       show("wait", "");
-      this.read();
+      this.allowRun();
     }
     select(number) {
       this.state.selected = number;
@@ -1792,6 +2102,7 @@ ${fasta}` : fasta;
     }
     showAll() {
       this.predictions.show(this.state);
+      this.descriptions.show(this.state);
       this.embeddings.show(this.state);
       this.showContacts();
       this.showVariants();

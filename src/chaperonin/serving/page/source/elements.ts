@@ -45,3 +45,8 @@ export function count(number: number, noun: string): string {
 export function whole(number: number): string {
   return WHOLE.format(number);
 }
+
+/** The beginning of a text that is too long for its place. */
+export function shortened(text: string, most: number): string {
+  return text.length > most ? `${text.slice(0, most - 1).trimEnd()}…` : text;
+}

@@ -5,7 +5,7 @@ import { csv, saveText } from "./files.ts";
 import { type Projection, principalComponents, similarities } from "./projection.ts";
 import { type State, classNumbers, colourClass, proteinLabel } from "./state.ts";
 import { labelCounts } from "./predictions.ts";
-import { nothing, onResize, proteinChoice, tickStep } from "./widgets.ts";
+import { colourKey, nothing, onResize, proteinChoice, tickStep } from "./widgets.ts";
 
 const MARGIN = { left: 12, right: 12, top: 10, bottom: 30 };
 /** Width of a picture that is drawn before it is seen: a printed page shows it. */
@@ -100,7 +100,7 @@ export class EmbeddingPanel {
     if (counts.length === 0) return null;
     const numbers = classNumbers(state);
     const items = counts.slice(0, MOST_LABELS).map(([name, amount]) => element("li", {},
-      element("span", { class: `key ${colourClass(numbers.get(name))}` }), name, element("span", { class: "number" }, whole(amount))));
+      colourKey(numbers.get(name)), name, element("span", { class: "number" }, whole(amount))));
     return element("div", {}, element("h3", {}, "Predicted label"), element("ul", { class: "legend" }, ...items));
   }
 

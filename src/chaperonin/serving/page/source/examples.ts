@@ -1,4 +1,4 @@
-/** Proteins to begin with: two of the cytosol and outside, two of the membrane (sequences as in UniProt). */
+/** Proteins and descriptions to begin with: sequences as in UniProt, places as in examples/places.tsv. */
 
 export interface Example {
   name: string;
@@ -7,6 +7,7 @@ export interface Example {
   fasta: string;
 }
 
+/** Two of the cytosol and outside, two of the membrane. */
 export const EXAMPLES: readonly Example[] = [
   {
     name: "Ubiquitin",
@@ -52,4 +53,18 @@ export const EXAMPLES: readonly Example[] = [
       "RVKVWTSGQVEEYDLDADDINSRVEMKPK",
     ].join("\n"),
   },
+];
+
+/** Where in the cell a protein works: a label, a tab and a description a line. */
+export const PLACES: readonly string[] = [
+  "membrane\tA protein located at the cell membrane.",
+  "cytoplasm\tA protein located in the cytoplasm.",
+  "reticulum\tA protein located in the endoplasmic reticulum.",
+  "Golgi\tA protein located in the Golgi apparatus.",
+  "lysosome\tA protein located in the lysosome or vacuole.",
+  "mitochondrion\tA protein located in the mitochondrion.",
+  "nucleus\tA protein located in the nucleus.",
+  "peroxisome\tA protein located in the peroxisome.",
+  "plastid\tA protein located in the plastid.",
+  "extracellular\tA protein that is secreted.",
 ];

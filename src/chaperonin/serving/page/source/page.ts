@@ -2,56 +2,33 @@
 
 import { onThemeChange } from "./colours.ts";
 import { ContactPanel } from "./contacts.ts";
-import { button, count, element, find, whole } from "./elements.ts";
+import { DescriptionPanel } from "./descriptions.ts";
+import { count, element, find, whole } from "./elements.ts";
 import { EmbeddingPanel } from "./embeddings.ts";
-import { EXAMPLES } from "./examples.ts";
+import { Form } from "./form.ts";
 import { PredictionPanel } from "./predictions.ts";
-import { type Reading, readSequences } from "./sequences.ts";
-import {
-  type Call,
-  type ContactMap,
-  type Embedding,
-  type Failure,
-  type Limits,
-  type Model,
-  type Numbered,
-  type Prediction,
-  type Score,
-  ServerError,
-  failure,
-  LONGEST_ID,
-  forEachProtein,
-  request,
-  residues,
-} from "./server.ts";
+import { Run, begin } from "./run.ts";
+import { type Call, type ContactMap, type Failure, type Limits, type Score, LONGEST_ID, ServerError, forEachProtein, request } from "./server.ts";
 import { readModels, readServer } from "./start.ts";
 import { type Protocol, type State, emptyState, letters, usable } from "./state.ts";
 import { Tabs } from "./tabs.ts";
 import { VariantPanel, scanParts } from "./variants.ts";
 
-/** Where the text waits while the visitor is sent for a token. */
-const DRAFT = "chaperonin-draft";
-/** A text longer than this is kept beside the text field, which would become slow. */
-const LONGEST_SHOWN = 300_000;
-
 class Page {
   private state: State = emptyState();
   private limits: Limits | null = null;
-  private models: Model[] = [];
-  private file: { name: string; text: string } | null = null;
-  private reading: Reading = { proteins: [], format: "", problem: "" };
   private running: AbortController | null = null;
   /** The protein a panel asks the server about just now. */
   private asking = { contacts: -1, scores: -1 };
   private readonly messages = { contacts: "", scores: "" };
 
-  private readonly text = find<HTMLTextAreaElement>("sequences");
-  private readonly model = find<HTMLSelectElement>("model");
-  private readonly tabs = new Tabs(["predictions", "embeddings", "contacts", "variants"], () => this.onTab());
+  private readonly form = new Form(() => void this.run(), () => this.allowRun(), (error) => this.showError(error));
+  private readonly tabs = new Tabs(["predictions", "descriptions", "embeddings", "contacts", "variants"], () => this.onTab());
   private readonly predictions = new PredictionPanel(find("predictions"), (number, tab) => {
     this.select(number);
     this.tabs.open(tab);
   });
+  private readonly descriptions = new DescriptionPanel(find("descriptions"));
   private readonly embeddings = new EmbeddingPanel(find("embeddings"), (number) => this.select(number));
   private readonly contacts = new ContactPanel(find("contacts"), (number) => this.select(number));
   private readonly variants = new VariantPanel(find("variants"), (number) => this.select(number), (protocol) => {
@@ -59,160 +36,52 @@ class Page {
   });
 
   async open(): Promise<void> {
-    this.listen();
-    this.text.value = sessionStorage.getItem(DRAFT) ?? this.text.value;
-    sessionStorage.removeItem(DRAFT);
-    this.read();
+    find("stop").addEventListener("click", () => this.running?.abort());
+    find("no-token").addEventListener("click", () => find<HTMLDialogElement>("ask-token").close());
+    onThemeChange(() => {
+      this.contacts.recolour();
+      this.variants.recolour();
+    });
+    this.form.read();
     this.showAll();
     await this.guarded(async () => {
       const [server, models] = await Promise.all([readServer(this.call()), readModels(this.call())]);
       this.limits = server.limits;
       find("server").textContent = server.about;
-      this.models = models;
-      this.fillModels();
-      this.read();
+      find("tab-descriptions").hidden = !models.some((model) => model.readsText);
+      this.form.offer(models, server.limits.texts);
     });
   }
 
-  private listen(): void {
-    find("form").addEventListener("submit", (event) => {
-      event.preventDefault();
-      void this.run();
-    });
-    find("form").addEventListener("keydown", (event) => {
-      if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
-      event.preventDefault();
-      void this.run();
-    });
-    this.text.addEventListener("input", () => this.read());
-    this.model.addEventListener("change", () => this.aboutModel());
-    find("stop").addEventListener("click", () => this.running?.abort());
-    find("clear").addEventListener("click", () => {
-      this.take(null);
-      this.text.focus();
-    });
-    const file = find<HTMLInputElement>("file");
-    file.addEventListener("change", () => {
-      void this.takeFile(file.files?.[0]);
-      file.value = "";
-    });
-    this.listenForDrops();
-    find("no-token").addEventListener("click", () => find<HTMLDialogElement>("ask-token").close());
-    find("ask-token").addEventListener("submit", () => sessionStorage.setItem(DRAFT, this.text.value));
-    find("examples").append(...EXAMPLES.map((example) => button(example.name, () => this.add(example.fasta), { title: example.about })),
-      button("All", () => EXAMPLES.forEach((example) => this.add(example.fasta)), { title: "All of these" }));
-    onThemeChange(() => {
-      this.contacts.recolour();
-      this.variants.recolour();
-    });
-  }
-
-  private listenForDrops(): void {
-    const drop = find("drop");
-    const mark = (isOver: boolean) => drop.classList.toggle("over", isOver);
-    drop.addEventListener("dragover", (event) => {
-      event.preventDefault();
-      mark(true);
-    });
-    drop.addEventListener("dragleave", () => mark(false));
-    drop.addEventListener("drop", (event) => {
-      event.preventDefault();
-      mark(false);
-      const file = event.dataTransfer?.files[0];
-      const text = event.dataTransfer?.getData("text") ?? "";
-      if (file !== undefined) void this.takeFile(file);
-      else if (text !== "") this.take({ name: "", text });
-    });
-  }
-
-  private async takeFile(file: File | undefined): Promise<void> {
-    if (file === undefined) return;
-    try {
-      this.take({ name: file.name, text: await file.text() });
-    } catch {
-      this.showError(new ServerError(`${file.name} cannot be read.`, 0));
-    }
-  }
-
-  /** A dropped or opened text, or null for none. A long one stays beside the field. */
-  private take(file: { name: string; text: string } | null): void {
-    const isLong = file !== null && file.text.length > LONGEST_SHOWN;
-    this.file = isLong ? file : null;
-    this.text.value = isLong ? "" : (file?.text ?? "");
-    this.text.disabled = isLong;
-    this.read();
-  }
-
-  /** One more example, unless it is there. */
-  private add(fasta: string): void {
-    if (this.file !== null) this.take(null);
-    const now = this.text.value.trim();
-    if (now.includes(fasta)) return;
-    this.text.value = now.startsWith(">") ? `${now}\n${fasta}` : fasta;
-    this.read();
-  }
-
-  /** Read the text and say what was found. */
-  private read(): void {
-    this.reading = readSequences(this.file?.text ?? this.text.value);
-    const { proteins, format, problem } = this.reading;
-    const hint = find("reading");
-    const total = proteins.reduce((sum, protein) => sum + residues(protein.sequence), 0);
-    const name = this.file === null ? "" : `${this.file.name}: `;
-    const found = proteins.length > 0 ? `${name}${count(proteins.length, "protein")}, ${count(total, "residue")} · ${format}` : "";
-    hint.textContent = problem || found;
-    hint.classList.toggle("wrong", problem !== "");
-    find<HTMLButtonElement>("run").disabled = proteins.length === 0 || this.limits === null || this.running !== null;
-  }
-
-  private fillModels(): void {
-    this.model.replaceChildren(...this.models.map((model) => {
-      const option = element("option", { value: model.name }, model.name);
-      option.selected = model.isDefault;
-      return option;
-    }));
-    this.aboutModel();
-  }
-
-  private chosen(): Model | null {
-    return this.models.find((model) => model.name === this.model.value) ?? null;
-  }
-
-  private aboutModel(): void {
-    const task = this.chosen()?.task;
-    const classes = task?.classes ?? [];
-    const shown = classes.slice(0, 12).join(", ") + (classes.length > 12 ? ", …" : "");
-    const wanted = task?.kind === "regression" ? "a number" : shown;
-    find("model-about").textContent = task ? `Predicts ${wanted} for each ${task.level === "sequence" ? "protein" : task.level === "residue" ? "residue" : "pair of residues"}.`
-      : "No task of its own: embeddings, contacts and variants only.";
+  private allowRun(): void {
+    find<HTMLButtonElement>("run").disabled = !this.form.canRun || this.limits === null || this.running !== null;
   }
 
   private call(signal = new AbortController().signal): Call {
     return { signal, onWait: (message) => show("wait", message) };
   }
 
-  /** Predict, then embed; the maps are asked for when they are looked at. */
   private async run(): Promise<void> {
-    const model = this.chosen();
-    if (this.running !== null || model === null || this.limits === null || this.reading.proteins.length === 0) return;
+    const model = this.form.chosen;
+    const limits = this.limits;
+    if (this.running !== null || model === null || limits === null || !this.form.canRun) return;
     this.running = new AbortController();
-    this.state = { ...emptyState(), model, proteins: this.reading.proteins, isRunning: true };
+    this.state = begin(model, this.form.proteins, this.form.descriptions);
     this.messages.contacts = this.messages.scores = "";
     this.asking.contacts = this.asking.scores = -1; // what is under way belongs to the run before
     this.predictions.reset();
-    this.refuseEmpty();
+    this.descriptions.reset(this.state);
     this.setRunning(true);
-    if (model.task === null && this.tabs.current === "predictions") this.tabs.open("embeddings");
+    if (model.task === null) this.openFirst();
     this.showAll();
     const answer = find("answer");
     if (answer.getBoundingClientRect().top > window.innerHeight / 2) answer.scrollIntoView();
-    const signal = this.running.signal;
-    await this.guarded(async () => {
-      if (model.task !== null) {
-        await this.ask<Prediction>("/v1/predict", {}, "Predicting", this.state.predictions, signal, () => this.predictions.show(this.state));
-      }
-      await this.ask<Embedding>("/v1/embed", { level: "protein" }, "Embedding", this.state.embeddings, signal, () => undefined);
+    const run = new Run(this.state, limits, this.call(this.running.signal), {
+      onProgress: (doing, finished, total) => this.showProgress(doing, finished, total),
+      onPredictions: () => this.predictions.show(this.state),
+      onAgreements: () => this.descriptions.show(this.state),
     });
+    await this.guarded(() => run.go());
     this.running = null;
     this.state.isRunning = false;
     this.state.selected = usable(this.state)[0] ?? 0;
@@ -221,33 +90,10 @@ class Page {
     this.onTab();
   }
 
-  private refuseEmpty(): void {
-    this.state.proteins.forEach((protein, number) => {
-      if (residues(protein.sequence) > 0) return;
-      this.state.failures.set(number, failure(protein, "the sequence is empty.", "", "Give at least one residue, or leave it out."));
-    });
-  }
-
-  /** Send what has not failed yet and keep the answers by number. */
-  private async ask<Result>(
-    path: string,
-    settings: object,
-    doing: string,
-    kept: Map<number, Result>,
-    signal: AbortSignal,
-    onAnswer: () => void,
-  ): Promise<void> {
-    const proteins = usable(this.state).map((number): Numbered => [number, this.state.proteins[number] as Numbered[1]]);
-    let finished = 0;
-    this.showProgress(doing, finished, proteins.length);
-    const all = { model: this.state.model?.name, ...settings };
-    await forEachProtein<Result>(path, all, proteins, this.limits as Limits, this.call(signal), (results, failures) => {
-      for (const [number, result] of results) kept.set(number, result);
-      for (const [number, one] of failures) this.state.failures.set(number, one);
-      finished += results.length + failures.length;
-      this.showProgress(doing, finished, proteins.length);
-      onAnswer();
-    });
+  /** Where a model without a task shows its first results; who looks at contacts or variants stays there. */
+  private openFirst(): void {
+    if (this.state.prompts.length > 0 && this.tabs.current === "embeddings") this.tabs.open("descriptions");
+    if (this.tabs.current === "predictions") this.tabs.open(this.state.prompts.length > 0 ? "descriptions" : "embeddings");
   }
 
   private showProgress(doing: string, finished: number, total: number): void {
@@ -262,7 +108,7 @@ class Page {
     find("stop").hidden = !isRunning;
     find("run").hidden = isRunning;
     show("wait", "");
-    this.read();
+    this.allowRun();
   }
 
   private select(number: number): void {
@@ -280,6 +126,7 @@ class Page {
 
   private showAll(): void {
     this.predictions.show(this.state);
+    this.descriptions.show(this.state);
     this.embeddings.show(this.state);
     this.showContacts();
     this.showVariants();

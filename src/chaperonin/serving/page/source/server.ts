@@ -5,6 +5,7 @@ import type { Protein } from "./sequences.ts";
 export interface Limits {
   bodyBytes: number;
   sequences: number;
+  texts: number;
   residues: number;
   tokens: number;
 }
@@ -19,6 +20,8 @@ export interface Model {
   name: string;
   task: Task | null;
   isDefault: boolean;
+  /** It compares proteins with descriptions (ProtST). */
+  readsText: boolean;
 }
 
 /** What a target has not is absent: a class has no value, a value no label. */
@@ -35,6 +38,23 @@ export interface Prediction {
   in_domain?: boolean | null;
   /** Above 1 is outside the domain. */
   distance?: number | null;
+}
+
+/** How well each description agrees with a protein; a single one leaves no choice, so it has no share. */
+export interface Agreement {
+  id: string;
+  /** The description that agrees best. */
+  label: string;
+  probability?: number;
+  probabilities?: Record<string, number>;
+  cosines: Record<string, number>;
+}
+
+/** The best description of a protein, as a search answers. */
+export interface Hit {
+  query: string;
+  id: string;
+  cosine: number;
 }
 
 export interface Embedding {
@@ -69,6 +89,8 @@ export class ServerError extends Error {
     readonly status: number,
     readonly requestId = "",
     readonly details: string[] = [],
+    /** A description was refused: no protein is at fault. */
+    readonly isOfText = false,
   ) {
     super(message);
   }
@@ -82,6 +104,8 @@ export interface Call {
 
 /** Letters of an id that the server takes. */
 export const LONGEST_ID = 200;
+/** How the server begins a sentence about one of the texts. */
+const TEXT_PLACE = /^(?:body\.)?texts[.[](\d+)[^:]*/;
 const MOST_ATTEMPTS = 8;
 const LONGEST_WAIT_SECONDS = 60;
 /** Smaller than a server allows, so that progress is seen. */
@@ -129,6 +153,11 @@ async function refusal(response: Response): Promise<ServerError> {
   }
   const message = typeof body.error === "string" ? body.error : `The server answered ${response.status}.`;
   const requestId = typeof body.request_id === "string" ? body.request_id : response.headers.get("X-Request-ID");
+  const text = TEXT_PLACE.exec(message);
+  if (text !== null) {
+    const place = `Description ${Number(text[1]) + 1}`;
+    return new ServerError(message.replace(TEXT_PLACE, place), response.status, requestId ?? "", [], true);
+  }
   const details = Array.isArray(body.details) ? body.details.map(detailText) : [];
   return new ServerError(message, response.status, requestId ?? "", details);
 }
@@ -151,15 +180,19 @@ function pause(seconds: number, signal: AbortSignal): Promise<void> {
 }
 
 interface Answer<Result> {
-  results: Result[];
+  results?: Result[];
+  /** What a search answers instead: here one hit a protein. */
+  hits?: Result[];
   failures: { index: number; error: string; where?: string; advice?: string }[];
+  notes?: string[];
 }
 
 /** Proteins by their number in the list. */
 export type Numbered = readonly [number, Protein];
 
 /**
- * Send the proteins in chunks within the limits; `onAnswer` gets each chunk's results and failures by number.
+ * Send the proteins in chunks within the limits; `onAnswer` gets each chunk's results and failures by number, and
+ * what the server notes about the request.
  *
  * A chunk refused as a whole is halved until the protein at fault stands alone: that one becomes a failure.
  */
@@ -169,20 +202,20 @@ export async function forEachProtein<Result>(
   proteins: readonly Numbered[],
   limits: Limits,
   call: Call,
-  onAnswer: (results: [number, Result][], failures: [number, Failure][]) => void,
+  onAnswer: (results: [number, Result][], failures: [number, Failure][], notes: string[]) => void,
 ): Promise<void> {
   const { refused, chunks } = plan(proteins, limits);
-  onAnswer([], refused);
+  onAnswer([], refused, []);
   for (let chunk = chunks.shift(); chunk !== undefined; chunk = chunks.shift()) {
     try {
       const sequences = chunk.map(([, { id, sequence }]) => ({ id: id.slice(0, LONGEST_ID), sequence }));
       const answer = await request<Answer<Result>>(path, { ...settings, sequences }, call);
-      onAnswer(...byNumber(chunk, answer));
+      onAnswer(...byNumber(chunk, answer), answer.notes ?? []);
     } catch (error) {
-      if (!(error instanceof ServerError) || ![400, 413, 422].includes(error.status)) throw error;
+      if (!(error instanceof ServerError) || error.isOfText || ![400, 413, 422].includes(error.status)) throw error;
       const [first] = chunk;
       if (chunk.length === 1 && first !== undefined) {
-        onAnswer([], [[first[0], failure(first[1], error.message, "", error.details.join("; "))]]);
+        onAnswer([], [[first[0], failure(first[1], error.message, "", error.details.join("; "))]], []);
       } else {
         const half = Math.ceil(chunk.length / 2);
         chunks.unshift(chunk.slice(0, half), chunk.slice(half));
@@ -231,10 +264,9 @@ export function residues(sequence: string): number {
 function byNumber<Result>(chunk: Numbered[], answer: Answer<Result>): [[number, Result][], [number, Failure][]] {
   const failed = new Map(answer.failures.map((one) => [one.index, one]));
   const rest = chunk.filter((_, index) => !failed.has(index));
-  if (rest.length !== answer.results.length) {
-    throw new ServerError(`The server answered ${answer.results.length} of ${rest.length} proteins.`, 200);
-  }
-  const results = answer.results.map((result, index): [number, Result] => [rest[index]?.[0] ?? 0, result]);
+  const found = answer.results ?? answer.hits ?? [];
+  if (rest.length !== found.length) throw new ServerError(`The server answered ${found.length} of ${rest.length} proteins.`, 200);
+  const results = found.map((result, index): [number, Result] => [rest[index]?.[0] ?? 0, result]);
   const failures: [number, Failure][] = [];
   chunk.forEach(([number, protein], index) => {
     const one = failed.get(index);

@@ -3,7 +3,7 @@
 import { type Call, type Limits, type Model, type Task, request } from "./server.ts";
 
 interface ModelsAnswer {
-  base: { name?: string };
+  base: { name?: string; reads_text?: boolean };
   models: { name: string; task: Task | null; is_default?: boolean }[];
 }
 
@@ -15,10 +15,11 @@ interface InfoAnswer {
 /** The base and its adapters; the default first chosen. */
 export async function readModels(call: Call): Promise<Model[]> {
   const answer = await request<ModelsAnswer>("/v1/models", null, call);
-  const models = answer.models.map((model) => ({ name: model.name, task: model.task, isDefault: model.is_default === true }));
+  const readsText = answer.base.reads_text === true;
+  const models = answer.models.map((model) => ({ name: model.name, task: model.task, isDefault: model.is_default === true, readsText }));
   const base = answer.base.name;
   if (base !== undefined && !models.some((model) => model.name === base)) {
-    models.push({ name: base, task: null, isDefault: false });
+    models.push({ name: base, task: null, isDefault: false, readsText });
   }
   return models;
 }
@@ -33,6 +34,7 @@ export async function readServer(call: Call): Promise<{ limits: Limits; about: s
   const limits = {
     bodyBytes: limit("body_bytes"),
     sequences: limit("sequences"),
+    texts: limit("texts"),
     residues: limit("residues"),
     tokens: limit("tokens"),
   };

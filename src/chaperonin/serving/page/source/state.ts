@@ -1,13 +1,18 @@
 /** What the page knows: the proteins of the last run and everything the server said about them. */
 
-import type { ContactMap, Embedding, Failure, Model, Prediction, Score } from "./server.ts";
+import type { Prompt } from "./prompts.ts";
 import type { Protein } from "./sequences.ts";
+import type { Agreement, ContactMap, Embedding, Failure, Model, Prediction, Score } from "./server.ts";
 
 /** Everything is kept by the protein's number in the list. */
 export interface State {
   model: Model | null;
   proteins: readonly Protein[];
+  prompts: readonly Prompt[];
   predictions: Map<number, Prediction>;
+  agreements: Map<number, Agreement>;
+  /** What the server notes about the descriptions. */
+  notes: Set<string>;
   embeddings: Map<number, Embedding>;
   contacts: Map<number, ContactMap>;
   scores: Map<number, { protocol: Protocol; scores: Score[] }>;
@@ -23,7 +28,10 @@ export function emptyState(): State {
   return {
     model: null,
     proteins: [],
+    prompts: [],
     predictions: new Map(),
+    agreements: new Map(),
+    notes: new Set(),
     embeddings: new Map(),
     contacts: new Map(),
     scores: new Map(),

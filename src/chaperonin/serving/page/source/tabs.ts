@@ -29,15 +29,16 @@ export class Tabs {
   }
 
   private onKey(event: KeyboardEvent): void {
-    const index = this.names.indexOf(this.current);
-    const last = this.names.length - 1;
+    const names = this.names.filter((name) => !this.tab(name).hidden);
+    const index = names.indexOf(this.current);
+    const last = names.length - 1;
     const goals: Record<string, number> = {
       ArrowRight: index === last ? 0 : index + 1,
       ArrowLeft: index === 0 ? last : index - 1,
       Home: 0,
       End: last,
     };
-    const name = this.names[goals[event.key] ?? -1];
+    const name = names[goals[event.key] ?? -1];
     if (name === undefined) return;
     event.preventDefault();
     this.open(name);

@@ -1,11 +1,59 @@
-/** Parts that several panels use: the choice of a protein, a plain word instead of a result, canvases, readouts. */
+/** Parts that several panels use: a plain word instead of a result, failures, shares, canvases, readouts. */
 
-import { count, element } from "./elements.ts";
-import { type State, usable } from "./state.ts";
+import { count, element, shortened, whole } from "./elements.ts";
+import { type State, colourClass, usable } from "./state.ts";
+
+/** More labels than these are not counted above a table. */
+const MOST_COUNTED = 4;
+const LONGEST_COUNTED = 28;
 
 /** What stands in a panel that has no result (yet): a few words and what to do. */
 export function nothing(title: string, text: string, ...more: Node[]): HTMLElement {
   return element("div", { class: "nothing" }, element("strong", {}, title), element("p", {}, text), ...more);
+}
+
+/** The proteins that have no result, and what to do about each. */
+export function failureList(state: State): HTMLElement {
+  const failures = [...state.failures.values()];
+  const list = element("ul", {}, ...failures.map(({ id, error, where, advice }) => {
+    const place = where && where !== id ? ` (${where})` : "";
+    return element("li", {}, element("b", {}, id), `${place}: ${error} `, element("span", { class: "hint" }, advice));
+  }));
+  const title = element("h3", {}, `${whole(failures.length)} of ${count(state.proteins.length, "protein")} could not be used`);
+  return element("div", { class: "attention failures" }, title, list);
+}
+
+/** Labels with their counts, the commonest first; an empty one is none. */
+export function countsOf(labels: Iterable<string>): [string, number][] {
+  const counts = new Map<string, number>();
+  for (const label of labels) if (label !== "") counts.set(label, (counts.get(label) ?? 0) + 1);
+  return [...counts].sort((one, other) => other[1] - one[1]);
+}
+
+/** How many proteins have a result, and how many of them each label; `numbers` gives the colours. */
+export function labelSummary(proteins: number, counts: [string, number][], numbers: Map<string, number>): HTMLElement {
+  const summary = element("p", { class: "summary" }, element("b", {}, whole(proteins)), proteins === 1 ? " protein" : " proteins");
+  if (counts.length > MOST_COUNTED) summary.append(` · ${count(counts.length, "label")}`);
+  else for (const [name, amount] of counts) {
+    summary.append(" · ", element("span", {}, colourKey(numbers.get(name)), `${shortened(name, LONGEST_COUNTED)} `, element("b", {}, whole(amount))));
+  }
+  return summary;
+}
+
+/** The colour of a class. */
+export function colourKey(number: number | undefined): HTMLElement {
+  return element("span", { class: `key ${colourClass(number)}` });
+}
+
+/** A probability as a bar and a number. */
+export function share(probability: number): HTMLElement {
+  const fill = element("span");
+  fill.style.width = `${Math.min(Math.max(probability, 0), 1) * 100}%`;
+  return element("span", { class: "share" }, element("span", { class: "bar", "aria-hidden": "true" }, fill), fixed(probability));
+}
+
+export function fixed(value: number): string {
+  return value.toFixed(3);
 }
 
 /** A select of the proteins that did not fail. */
