@@ -99,6 +99,10 @@ keep_bytecode() {
     export PYTHONPYCACHEPREFIX
 }
 
+side_by_side() {
+    OMP_NUM_THREADS=1 "$python" -m pytest -n "$workers" --dist worksteal "$@"
+}
+
 tests() {
     marks="not slow and not gpu"
     workers=$(env -u OMP_NUM_THREADS nproc 2>/dev/null || echo 1)
@@ -114,8 +118,13 @@ tests() {
         "$python" -m pytest -m "$marks" "$@"
         return
     fi
+    # Every call's shapes are checked where models, layers and kernels are tested. It takes a fifth of the time, so the
+    # tests of what is built on them go without.
+    shapes="tests/models tests/layers tests/kernels tests/contracts tests/adapt"
     failed=0
-    OMP_NUM_THREADS=1 "$python" -m pytest -m "$marks and not alone" -n "$workers" --dist worksteal || failed=$?
+    side_by_side -m "$marks and not alone" $shapes || failed=$?
+    [ "$failed" -le 1 ] || return "$failed"
+    side_by_side -m "$marks and not alone" --jaxtyping-packages= $(printf -- '--ignore=%s ' $shapes) || failed=$?
     [ "$failed" -le 1 ] || return "$failed"
     "$python" -m pytest -m "$marks and alone" || failed=$?
     [ "$failed" -eq 0 ] || echo "tests failed: their names stand above, after \"short test summary info\"" >&2

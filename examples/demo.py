@@ -44,7 +44,7 @@ def demo(outdir: Path) -> int:
 def train_on_made_data(outdir: Path) -> int:
     """Fine-tune for some seconds; the sequences are no proteins, and the model is good for nothing else."""
     table = outdir / "made_membrane.csv"
-    write_table(table)
+    write_table(table, 120)
     print(
         f"\nNow a fine-tuning on sequences that are MADE, not real ({table}): they show the command, no biology."
     )

@@ -1,5 +1,6 @@
 """What every test may use."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -12,6 +13,12 @@ settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "usual")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: nobody has to look through it again for what can go."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,10 @@ from benchmarks import finetune
 @pytest.mark.parametrize(
     "row",
     [
-        "pair-head",
+        "frozen",
+        pytest.param("pair-head", marks=pytest.mark.slow),
         pytest.param("accuracy", marks=pytest.mark.slow),
         pytest.param("all-against-base", marks=pytest.mark.slow),
-        pytest.param("frozen", marks=pytest.mark.slow),
         pytest.param("trainer", marks=pytest.mark.slow),
         pytest.param("memory-prediction", marks=pytest.mark.slow),
     ],

@@ -27,7 +27,6 @@ def inputs(tmp_path: Path) -> list[str]:
     return [str(tmp_path / "in.csv"), str(tmp_path / "out"), "--model", str(tmp_path / "base")]
 
 
-@pytest.mark.slow
 def test_it_prints_the_table_and_goes_on_where_it_stopped(
     inputs: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -42,6 +41,7 @@ def test_it_prints_the_table_and_goes_on_where_it_stopped(
     assert capsys.readouterr().out == printed
 
 
+@pytest.mark.slow  # seven forecasts and trainings
 def test_all_seven_rows_are_trained_and_printed(
     inputs: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -85,6 +85,7 @@ def test_parts_are_disjoint_cover_all_and_keep_units_whole(sizes, seed, method, 
         )
 
 
+@settings(max_examples=25)
 @given(st.integers(0, 1000))
 def test_random_parts_have_their_shares_of_every_class(seed):
     generator = np.random.default_rng(seed)

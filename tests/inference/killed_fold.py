@@ -19,8 +19,8 @@ from chaperonin.inference.fold import FoldSettings
 
 STATE = {"job.sqlite", "job.lock", "run.json", "times.csv", "report.html"}
 """What differs from run to run: the state of the job, and times."""
-EVERY = 11
-"""Of the calls that touch the disk each eleventh is one to die at."""
+EVERY = 19
+"""Of the calls that touch the disk each nineteenth is one to die at."""
 
 
 def attempt(words: list[str], before: Callable[[], None]) -> int:

@@ -15,6 +15,7 @@ import pytest
 import torch
 from pyarrow import parquet
 
+from chaperonin.cli.main import main
 from chaperonin.data.windows import blend, windows
 from chaperonin.errors import UsageError
 from chaperonin.inference.embed import EmbedSettings, embed, embed_job, represent
@@ -244,7 +245,7 @@ def test_killed_and_resumed_gives_the_same_bytes(model_folder: Path, tmp_path: P
     )
     command = [sys.executable, "-c", code, "embed", str(path)]
     options = ["--model", str(model_folder), "--set", "batch_tokens=1200"]
-    subprocess.run([*command, str(tmp_path / "whole"), *options], check=True, capture_output=True)
+    assert main(["embed", str(path), str(tmp_path / "whole"), *options]) == 0
     shards = tmp_path / "killed/shards"
     for wanted in (1, 4):
         running = subprocess.Popen([*command, str(tmp_path / "killed"), *options], stderr=subprocess.DEVNULL)
@@ -253,6 +254,6 @@ def test_killed_and_resumed_gives_the_same_bytes(model_folder: Path, tmp_path: P
         assert running.poll() is None, "it ended before it could be killed"
         running.send_signal(signal.SIGKILL)
         running.wait()
-    subprocess.run([*command, str(tmp_path / "killed"), *options], check=True, capture_output=True)
+    assert main(["embed", str(path), str(tmp_path / "killed"), *options]) == 0
     for name in ("embeddings.h5", "embeddings.parquet", "failures.jsonl"):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name

@@ -291,7 +291,7 @@ def test_a_killed_job_goes_on_and_every_byte_is_the_same(tmp_path: Path) -> None
         script, capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
     found = json.loads(run.stdout.splitlines()[-1])
-    assert found["different"] == [] and found["kills"] > 5 and 2 < found["with_results"] < found["kills"]
+    assert found["different"] == [] and found["kills"] > 3 and 1 < found["with_results"] < found["kills"]
     assert "summary.csv" in found["files"] and sum(name.endswith(".pdb") for name in found["files"]) == 4
 
 

@@ -14,15 +14,16 @@ from chaperonin.protein.alphabet import STANDARD_RESIDUES
 SCRIPT = Path(__file__).with_name("killed_job.py")
 
 
+# The job of both is that of embed and of the tests of jobs, which are killed in the usual suite.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("verb", "options", "files"),
     [
         ("score", ("--set", "batch_tokens=512"), {"scores.csv", "failures.jsonl"}),
-        pytest.param(
+        (
             "contacts",
             ("--no-pictures", "--set", "batch_tokens=32"),
             {"failures.jsonl", *(f"contacts/p{number}.npz" for number in range(12))},
-            marks=pytest.mark.slow,  # its job is the one of score
         ),
     ],
 )

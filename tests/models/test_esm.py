@@ -78,7 +78,10 @@ def run(model: ESM, sequences: list[torch.Tensor]) -> torch.Tensor:
         return model(torch.cat(sequences), Segments([len(tokens) for tokens in sequences]))
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name == "esm2_t48_15B" else name for name in SHAPES],
+)
 def test_every_published_shape_equals_transformers(name: str) -> None:
     reference = published(*SHAPES[name], learned="esm1b" in name)
     model = ours(reference)

@@ -146,7 +146,9 @@ def start(inputs: Path, folder: Path, *overrides: str) -> subprocess.Popen[bytes
     )
 
 
-@pytest.mark.parametrize("method", [LORA, pytest.param(FROZEN, marks=pytest.mark.slow)])
+# The loop is the one that test_resume kills, and test_study stops every method.
+@pytest.mark.slow
+@pytest.mark.parametrize("method", [LORA, FROZEN])
 def test_run_that_was_killed_goes_on_to_the_last_bit(inputs: Path, tmp_path: Path, method: str):
     options = (method, "epochs=6", "training.checkpoint_every=2")
     tiny_study.run(inputs, tmp_path / "whole", *options)
