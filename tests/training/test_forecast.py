@@ -153,6 +153,7 @@ training: {{steps: 4, precision: fp32, tight_memory: true}}
     return inputs / "protst.yaml"
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_a_protst_takes_the_memory_and_time_that_were_predicted(described: Path, tmp_path: Path) -> None:
     run, said = train(described.parent, tmp_path / "run", described.name)

@@ -41,12 +41,15 @@ def _watched(
     seen: Callable[[Tensor], Tensor],
     mode: AbstractContextManager[object],
 ) -> int:
-    watch = _Watch([seen(own) for own in chain(model.parameters(), model.buffers())])
+    # They stay here: what is made later would be taken for one of them where it lies in its place.
+    weights = [seen(own) for own in chain(model.parameters(), model.buffers())]
+    watch = _Watch(weights)
     try:
         with mode, watch:
             work()
     finally:
         model.zero_grad(set_to_none=True)
+        del weights
     return watch.peak
 
 
