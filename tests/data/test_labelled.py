@@ -143,11 +143,29 @@ def test_names_of_files_in_a_folder_may_end_in_their_stage(tmp_path):
         ("AAAA", "1", "test"),
         ("MKTA", "0", "train"),
     ]
-    (tmp_path / "more.csv").write_text(f"{header}0,MMMM,0\n")
-    (tmp_path / "test_2.csv").write_text("sequence,label,stage\nGGGG,1,train\n")  # the column counts
-    more = read_labelled(LabelSettings(input=str(tmp_path)))
-    assert [one.where for one in more.rejected] == ["more.csv:2"]
-    assert [one.stage for one in more.examples if one.sequence == "GGGG"] == ["train"]
+    (tmp_path / "deeploc-1.0_test.csv").write_text(f"{header}0,GGGG,1\n")
+    assert [one.stage for one in read_labelled(LabelSettings(input=str(tmp_path))).examples].count(
+        "test"
+    ) == 2
+
+
+@pytest.mark.parametrize("more", ["more.csv", "own.csv"])
+def test_names_of_files_do_not_count_beside_one_that_says_none_or_a_column_of_stages(tmp_path, more):
+    (tmp_path / "train.csv").write_text("sequence,label\nMKTA,0\n")
+    (tmp_path / "dev.csv").write_text("sequence,label\nGGSA,1\n")
+    own = "sequence,label\nGGGG,1\n" if more == "more.csv" else "sequence,label,stage\nGGGG,1,train\n"
+    (tmp_path / more).write_text(own)
+    found = read_labelled(LabelSettings(input=str(tmp_path)))
+    if more == "more.csv":
+        assert [one.stage for one in found.examples] == ["", "", ""] and not found.rejected
+    else:
+        assert [one.where for one in found.examples] == ["own.csv:2"]
+        assert [one.where for one in found.rejected] == ["dev.csv:2", "train.csv:2"]
+
+
+def test_files_of_one_stage_that_does_not_train_are_split_as_before(tmp_path):
+    (tmp_path / "a_test.csv").write_text("sequence,label\nMKTA,0\n")
+    assert [one.stage for one in read_labelled(LabelSettings(input=str(tmp_path))).examples] == [""]
 
 
 def test_one_file_has_no_stage_by_its_name(read):

@@ -11,11 +11,11 @@ from tests.inference.tiny_protst import published_choice, vocabulary, write_prot
 from transformers import BertTokenizerFast
 
 from chaperonin.cli.main import main
-from chaperonin.data.prompts import read_prompts
+from chaperonin.data.prompts import Prompt, read_prompts
 from chaperonin.data.words import WordPieces
 from chaperonin.errors import InputError, UsageError, WeightsError
 from chaperonin.inference.protst import load_protst
-from chaperonin.inference.zero_shot import zero_shot
+from chaperonin.inference.zero_shot import target_of, zero_shot
 from chaperonin.protein.alphabet import ESM_ALPHABET
 
 PROMPTS = (
@@ -212,3 +212,8 @@ def test_what_cannot_read_text_says_so(inputs: Path, folder: Path, tmp_path: Pat
         load_protst(str(bare)).text_vectors(["nucleus"])
     with pytest.raises(InputError, match="no such file"):
         read_prompts(tmp_path / "absent.tsv")
+
+
+def test_a_class_may_be_called_by_a_sign_that_elsewhere_means_not_known() -> None:
+    target = target_of([Prompt("?", "nucleus"), Prompt(".", "cytoplasm")])
+    assert [int(target.encode(label, 1)) for label in "?."] == [0, 1]

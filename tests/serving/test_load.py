@@ -36,7 +36,6 @@ def test_two_hundred_clients(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_what_is_resident_settles(tmp_path: Path) -> None:
-    """Some minutes; 588 MB grew by 2 % where this was written."""
     with running(tmp_path, threads=2) as server:
         _answered(server, SETTLED)
         before = server.resident_bytes()

@@ -95,18 +95,19 @@ def test_classes_in_words_are_those_of_the_endpoint(visitor: Visitor) -> None:
 
 def test_one_description_ranks_the_proteins_in_chunks_and_is_named_where_it_is_cut(visitor: Visitor) -> None:
     long = "located in the nucleus " * 60
+    label = long[:200].strip()
     page = enter(visitor, long)
     expect(page.locator("#prompts-reading")).to_have_text("1 description: ranks the proteins")
     many = {f"{id}_{start}": sequence[start:] for id, sequence in SEQUENCES.items() for start in range(20)}
     visitor.run("".join(f">{id}\n{sequence}\n" for id, sequence in many.items()))
     named = [{"id": id, "sequence": sequence} for id, sequence in many.items()]
-    answer = visitor.ask("/v1/search", sequences=named, texts=[long.strip()], top=80)
+    answer = visitor.ask("/v1/search", sequences=named, texts=[{"label": label, "text": long}], top=80)
     expected = {hit["id"]: hit["cosine"] for hit in answer["hits"]}
     rows = shown(page)
     assert [expected[id] for id, _ in rows] == numbers([cosine for _, cosine in rows]) and len(rows) == 80
     table = visitor.table("#save-descriptions")
     assert [csv_cell(id) for id in many] == [row["id"] for row in table]
-    cosines = {id: float(row[f"cosine_{long.strip()}"]) for id, row in zip(many, table, strict=True)}
+    cosines = {id: float(row[f"cosine_{label}"]) for id, row in zip(many, table, strict=True)}
     assert cosines == pytest.approx(expected, abs=2e-6)
     assert [id for id, _ in rows] == sorted(cosines, key=lambda id: -cosines[id])
     (note,) = answer["notes"]

@@ -94,6 +94,7 @@ def test_a_text_is_read_once_and_the_last_ones_are_kept(
 
     def tokens_of(*texts: str) -> int:
         answer = reader.post("/v1/search", json={"sequences": ["MKTAYIAK"], "texts": list(texts)})
+        assert answer.status_code == 200
         return int(answer.headers["x-compute-tokens"]) - len("MKTAYIAK") - 2
 
     assert tokens_of("nucleus", "cell membrane") == 3
@@ -106,7 +107,14 @@ def test_a_text_is_read_once_and_the_last_ones_are_kept(
     ("texts", "status", "said"),
     [
         (["nucleus", "  "], 422, "texts[1]: an empty prompt"),
-        (["nucleus", "word " * 10_000], 422, "at most 20000 characters"),
+        (["nucleus", "word " * 10_000], 422, "at most 2000 characters"),
+        (["nucleus", "word " * 100], 422, "texts[1]: a label of 499 characters"),
+        ([{"label": " ", "text": "nucleus"}, "cytoplasm"], 422, "texts[0]: a label of 0 characters"),
+        (
+            ["nucleus", {"label": "late", "text": "🧬 " * 140 + "nucleus"}],
+            422,
+            "no word that the model knows",
+        ),
         (["nucleus", "🧬🧬"], 422, "no word that the model knows"),
         (["nucleus", " nucleus "], 422, "texts[0] too"),
         ([{"label": "a", "text": "nucleus"}, {"label": "a", "text": "cytoplasm"}], 422, "texts[0] too"),
@@ -123,10 +131,10 @@ def test_what_is_no_text_is_said(reader: TestClient, texts: list[Any], status: i
 
 def test_a_long_text_is_read_in_part_and_named(reader: TestClient, model: Loaded) -> None:
     longest = model.longest_text
-    long = "nucleus " * 300
-    body = reader.post("/v1/search", json={"sequences": ["MKTAYIAK"], "texts": [long]}).json()
+    text = {"label": "long", "text": "nucleus " * 200}
+    body = reader.post("/v1/search", json={"sequences": ["MKTAYIAK"], "texts": [text]}).json()
     assert len(body["hits"]) == 1
-    assert body["notes"] == [f"only the first {longest} word pieces are read of {long[:40]!r}"]
+    assert body["notes"] == [f"only the first {longest} word pieces are read of 'long'"]
 
 
 def test_a_model_says_whether_it_reads_texts(client: TestClient, folder: Path) -> None:
@@ -147,6 +155,7 @@ def test_its_protein_tower_embeds(reader: TestClient, model: Loaded) -> None:
 
 
 def test_as_many_texts_as_are_taken(reader: TestClient) -> None:
-    many = [f"protein {number} located in the nucleus" for number in range(256)]
+    many = [f"protein {number} located in the nucleus" for number in range(255)]
+    many.append("located in the membrane of the nucleus " * 4)  # the others are not filled up to it
     answer = reader.post("/v1/search", json={"sequences": ["MKTAYIAK"], "texts": many, "top": 1})
     assert answer.status_code == 200 and len(answer.json()["hits"]) == 256

@@ -184,12 +184,12 @@ def read_stage(text: str, validation: str = "") -> str:
     return "val"
 
 
-def file_stage(where: str) -> str:
-    """The last word of the file that a record stands in, if it is a stage, else "".
+def file_stage(path: Path) -> str:
+    """The last word of a file's name, if it is a stage, else "".
 
-    `validation.csv:7`, `membrane_train.csv:2`, `test-00000-of-00001.parquet:1` as the hub has it.
+    `validation.csv`, `membrane_train.csv.gz`, `test-00000-of-00001.parquet` as the hub has it.
     """
-    name = _PIECE.sub("", where.partition(".")[0].lower())
+    name = _PIECE.sub("", path.name.lower().removesuffix(".gz").rpartition(".")[0])
     return STAGES.get(_WORD_END.split(name)[-1], "")
 
 

@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -116,8 +116,6 @@ class _Reader:
         layout = self._layout(item)
         try:
             fields = layout.fields(item)
-            if self._in_folder and not fields.stage:
-                fields = fields._replace(stage=file_stage(item.where))
             if fields.label in self._settings.skip_labels:
                 self._skipped[fields.label] += 1
                 return
@@ -131,7 +129,7 @@ class _Reader:
 
     def dataset(self) -> Dataset:
         """What was taken; InputError where nothing can be used."""
-        examples = self._examples
+        examples = self._staged_by_files() if self._in_folder else self._examples
         if any(one.stage for one in examples):
             for one in (one for one in examples if not one.stage):
                 self._reject(one, InputError("no stage, and other records have one", advice="Fill it in."))
@@ -145,6 +143,16 @@ class _Reader:
                 advice=self._rejected[0].error.advice if self._rejected else "Shorten data.skip_labels.",
             )
         return Dataset(examples, self._rejected, self._notes(examples))
+
+    def _staged_by_files(self) -> list[Example]:
+        """Stages by the names of the files: where no record has its own, and each file says one, some of them train."""
+        if any(one.stage for one in self._examples):
+            return self._examples
+        files = [Path(one.where.rpartition(":")[0]) for one in self._examples]
+        stages = {file: file_stage(file) for file in set(files)}
+        if "train" not in stages.values() or not all(stages.values()):
+            return self._examples
+        return [replace(one, stage=stages[file]) for one, file in zip(self._examples, files, strict=True)]
 
     def _layout(self, record: Record) -> TableLayout | FastaLayout:
         header = tuple(record.columns)

@@ -81,7 +81,7 @@ def _apart(label: str, taken: Container[str]) -> str:
 
 
 def require_words(text: str, label: str, where: str) -> None:
-    """InputError for a prompt that is empty or endless."""
+    """InputError for a prompt that is empty or endless, or one without a label."""
     if not text.strip() or not label:
         raise InputError("an empty prompt", where=where, advice="Describe the class in words.")
     if len(text) > MOST_CHARACTERS:

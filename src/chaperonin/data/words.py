@@ -70,7 +70,7 @@ class WordPieces:
 
         InputError for a text without any word that the vocabulary knows.
         """
-        return self.rows([self.known(text)[:longest] for text in texts], separator=separator)
+        return self.rows([self.known(text, longest) for text in texts], separator=separator)
 
     def rows(self, pieces: Sequence[Sequence[int]], *, separator: bool = True) -> TextBatch:
         """Texts as word pieces, with their ends, filled up to the longest."""
@@ -82,9 +82,9 @@ class WordPieces:
         is_word = is_token & ~torch.isin(tokens, torch.tensor([self.cls, self.sep, self.pad]))
         return TextBatch(tokens, is_token, is_word)
 
-    def known(self, text: str) -> list[int]:
-        """The same; InputError for a text without any word that the vocabulary knows."""
-        pieces = self.pieces(text)
+    def known(self, text: str, longest: int = LONGEST) -> list[int]:
+        """The first of them; InputError where the vocabulary knows no word in these."""
+        pieces = self.pieces(text)[:longest]
         if set(pieces) <= {self.unknown, self.cls, self.sep, self.pad}:
             what = "no word that the model knows" if pieces else "no text"
             raise InputError(f"{text[:40]!r}: {what}", advice="Write words, in English.")

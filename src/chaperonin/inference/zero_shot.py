@@ -91,7 +91,8 @@ def classes_of(model: Loaded, prompts: Sequence[Prompt], compat: Compat = "none"
 def target_of(prompts: Sequence[Prompt]) -> Target:
     """The labels of prompts as what is predicted."""
     labels = tuple(prompt.label for prompt in prompts)
-    return Target("sequence", "multiclass" if len(labels) > 2 else "binary", labels)
+    # A class may be called by any sign: none of them says that a label is not known.
+    return Target("sequence", "multiclass" if len(labels) > 2 else "binary", labels, unknown="")
 
 
 def zero_shot(

@@ -73,6 +73,11 @@ class Models:
         return served
 
     @property
+    def base_name(self) -> str:
+        """What clients may know the base by."""
+        return _public(origin_of(self.base).name)
+
+    @property
     def text_reader(self) -> TextReader:
         """Refusal (422) where nothing that is served reads texts."""
         if self.reader is None:

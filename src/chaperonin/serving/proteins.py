@@ -49,7 +49,7 @@ def read_proteins(given: Iterable[str | Named], limits: Limits) -> Proteins:
             413,
             "too_large",
             f"{len(entries):,} sequences, and at most {limits.sequences:,} are taken at once: "
-            "send fewer, or make it a job (POST /v1/jobs).",
+            "send fewer, or make them a job (POST /v1/jobs).",
         )
     good: list[Protein] = []
     failures: list[dict[str, Any]] = []

@@ -5,7 +5,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from chaperonin.data.prompts import MOST_CHARACTERS
 from chaperonin.serving.settings import Limits
 
 UBIQUITIN = "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYNIQKESTLHLVLRLRGG"
@@ -26,7 +25,9 @@ Text = Annotated[
         json_schema_extra=_limited("residues", examples=[UBIQUITIN]),
     ),
 ]
-_PROMPT = Field(min_length=1, max_length=MOST_CHARACTERS)
+_PROMPT = Field(min_length=1, max_length=2_000, description="The model reads its first 128 word pieces.")
+LONGEST_LABEL = 200
+"""Characters of what an answer calls a text."""
 Id = Annotated[str, Field(max_length=200, examples=["P0CG47"])]
 ModelName = Annotated[
     str | None,
@@ -100,14 +101,14 @@ class Described(Body):
     """A text and its name."""
 
     text: Annotated[str, _PROMPT]
-    label: Annotated[str | None, Field(max_length=200, examples=["nucleus"])] = None
+    label: Annotated[str | None, Field(max_length=LONGEST_LABEL, examples=["nucleus"])] = None
 
 
 Texts = Annotated[
     list[Annotated[str, _PROMPT] | Described],
     Field(
         min_length=1,
-        description="A text is its own label, where it has no other.",
+        description="A text of up to 200 characters is its own label, where it has no other.",
         json_schema_extra=_limited(
             "texts",
             examples=[

@@ -73,7 +73,7 @@ class Verbs:
         proteins.require_one()
         if level == "residue":
             width = self.models.base.config.width
-            self._require_values(sum(len(protein.sequence) for protein in proteins.good) * width)
+            self.require_values(sum(len(protein.sequence) for protein in proteins.good) * width)
         vectors = await self.vectors(proteins.good, served.adapter)
         if level == "residue":
             return {index: own[1:] for index, own in vectors.items()}
@@ -91,7 +91,7 @@ class Verbs:
             )
         proteins.require_one()
         if trained.target.level == "pairs":
-            self._require_values(sum(len(protein.sequence) ** 2 for protein in proteins.good))
+            self.require_values(sum(len(protein.sequence) ** 2 for protein in proteins.good))
         vectors = await self.vectors(proteins.good, served.adapter)
 
         def predictions() -> dict[int, Prediction]:
@@ -103,7 +103,7 @@ class Verbs:
     async def contacts(self, proteins: Proteins) -> dict[int, NDArray[np.float32]]:
         """Map `[length, length]` of each protein by its index; NaN where no window saw both residues."""
         proteins.require_one()
-        self._require_values(sum(len(protein.sequence) ** 2 for protein in proteins.good))
+        self.require_values(sum(len(protein.sequence) ** 2 for protein in proteins.good))
         adapter = self.models.default.adapter
         items = {
             sequence: [
@@ -129,7 +129,7 @@ class Verbs:
         """Scores of variants, every single substitution where none are named, and why others have none."""
         sequence = protein.sequence
         if variants is None:
-            self._require_values(19 * len(sequence))
+            self.require_values(19 * len(sequence))
             readable: list[Variant] = [(one,) for one in saturation(sequence)]
             failures: list[dict[str, Any]] = []
         else:
@@ -208,18 +208,19 @@ class Verbs:
         self, proteins: Sequence[Protein], adapter: str | None
     ) -> dict[int, NDArray[np.float32]]:
         """`[length + 1, width]` of each protein by its index: `<cls>`, then residues; equal proteins run once."""
-        items = {
+        items = self.vector_items(proteins, adapter)
+        await self.run([item for own in items.values() for item in own])
+        return joined_vectors(proteins, items)
+
+    def vector_items(self, proteins: Sequence[Protein], adapter: str | None) -> dict[str, list[Item]]:
+        """The windows of each distinct sequence."""
+        return {
             sequence: [
                 self._item(sequence[span.start : span.stop], adapter, "vectors")
                 for span in windows(len(sequence))
             ]
             for sequence in {protein.sequence: None for protein in proteins}
         }
-        await self.run([item for own in items.values() for item in own])
-        made = {
-            sequence: _joined([item.result for item in own], len(sequence)) for sequence, own in items.items()
-        }
-        return {protein.index: made[protein.sequence] for protein in proteins}
 
     async def run(self, items: Sequence[Item]) -> None:
         """Wait until all items have their results; what that costs is counted. Refusal (413) for too many tokens."""
@@ -242,16 +243,17 @@ class Verbs:
                 413,
                 "too_large",
                 f"The request costs {tokens:,} tokens, and at most {self.limits.tokens:,} are taken at once: "
-                "send fewer sequences or variants, or make it a job (POST /v1/jobs).",
+                "send less at once, or make sequences and variants a job (POST /v1/jobs).",
             )
 
-    def _require_values(self, values: int) -> None:
+    def require_values(self, values: int) -> None:
+        """Refusal (413) for an answer of too many numbers."""
         if values > self.limits.values:
             raise Refusal(
                 413,
                 "too_large",
                 f"The answer would hold {values:,} numbers, and at most {self.limits.values:,} are sent at once: "
-                "send fewer sequences, or make it a job (POST /v1/jobs).",
+                "send less at once, or make sequences a job (POST /v1/jobs).",
             )
 
 
@@ -266,6 +268,16 @@ def _read_variants(texts: Sequence[str], sequence: str) -> tuple[list[Variant], 
         except InputError as error:
             failures.append({"index": index, "id": text[:200], **located(error, f"variants[{index}]")})
     return readable, failures
+
+
+def joined_vectors(
+    proteins: Sequence[Protein], items: Mapping[str, Sequence[Item]]
+) -> dict[int, NDArray[np.float32]]:
+    """`[length + 1, width]` of each protein by its index, from its windows that have their results."""
+    made = {
+        sequence: _joined([item.result for item in own], len(sequence)) for sequence, own in items.items()
+    }
+    return {protein.index: made[protein.sequence] for protein in proteins}
 
 
 def _joined(parts: list[NDArray[np.float32]], length: int) -> NDArray[np.float32]:

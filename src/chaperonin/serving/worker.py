@@ -165,7 +165,8 @@ class Worker:
             return
         seconds = time.perf_counter() - start
         tokens = sum(item.cost for item in items)
-        self._learn(tokens / seconds, on_core)
+        if items[0].wanted != "text":  # another tower, at a speed of its own
+            self._learn(tokens / seconds, on_core)
         self.metrics.batch(len(items), tokens, seconds)
         # Once for all of them: each call wakes the event loop, which takes the interpreter from who computes.
         self._loop.call_soon_threadsafe(_hand_out, items, results)

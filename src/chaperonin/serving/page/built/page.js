@@ -1,4 +1,4 @@
-/* sources sha256:c9398cec64bfdfbea06dec6371d8e08df14fc0fe7921ed18657ef2eaec79a83c */
+/* sources sha256:cf316d31f903f83af1a727132a523e3970d5435577a1a61cab1640f5a91aa310 */
 "use strict";
 (() => {
   // source/colours.ts
@@ -1200,8 +1200,8 @@
   }
   function readLine(line) {
     const tab = line.indexOf("	");
-    if (tab < 0) return { label: line, text: line };
-    return { label: line.slice(0, Math.min(tab, LONGEST_LABEL)).trim(), text: line.slice(tab + 1).trim() };
+    const [label2, text] = tab < 0 ? [line, line] : [line.slice(0, tab), line.slice(tab + 1).trim()];
+    return { label: label2.slice(0, LONGEST_LABEL).trim(), text };
   }
   function sentText({ label: label2, text }) {
     return label2 === text ? text : { label: label2, text };
@@ -1644,8 +1644,8 @@ ${fasta}` : fasta;
       if (state.model?.task) {
         await this.ask("Predicting", "/v1/predict", { model }, (number, one) => state.predictions.set(number, one), watch.onPredictions);
       }
-      await this.compare();
       await this.ask("Embedding", "/v1/embed", { model, level: "protein" }, (number, one) => state.embeddings.set(number, one), () => void 0);
+      await this.compare();
     }
     /** Several descriptions are classes; a single one leaves no choice, and only its cosines are asked for. */
     async compare() {

@@ -16,11 +16,11 @@ export interface PromptReading {
 
 /** The first line of a file of prompts, as examples/places.tsv has it. */
 const HEADER = /^(label|class)\t(prompt|text|name)$/i;
-/** Letters of a label that the server takes, where it is not the text. */
+/** Letters of a label that the server takes: of a longer text the beginning is its name. */
 const LONGEST_LABEL = 200;
 const LONGEST_QUOTED = 40;
 
-/** Every line that is not empty; at most `most`, each label once. A line without a tab is its own label. */
+/** Every line that is not empty; at most `most`, each label once. A line without a tab names itself. */
 export function readPrompts(typed: string, most: number): PromptReading {
   const lines = typed.split("\n").map((line) => line.trim()).filter((line) => line !== "");
   if (HEADER.test(lines[0] ?? "")) lines.shift();
@@ -36,8 +36,8 @@ export function readPrompts(typed: string, most: number): PromptReading {
 
 function readLine(line: string): Prompt {
   const tab = line.indexOf("\t");
-  if (tab < 0) return { label: line, text: line };
-  return { label: line.slice(0, Math.min(tab, LONGEST_LABEL)).trim(), text: line.slice(tab + 1).trim() };
+  const [label, text] = tab < 0 ? [line, line] : [line.slice(0, tab), line.slice(tab + 1).trim()];
+  return { label: label.slice(0, LONGEST_LABEL).trim(), text };
 }
 
 /** As requests hold it. */

@@ -1,4 +1,4 @@
-/** A run: predict, compare with descriptions, embed. The maps are asked for when they are looked at. */
+/** A run: predict, embed, compare with descriptions. The maps are asked for when they are looked at. */
 
 import { type Prompt, sentText } from "./prompts.ts";
 import type { Protein } from "./sequences.ts";
@@ -49,8 +49,8 @@ export class Run {
     if (state.model?.task) {
       await this.ask<Prediction>("Predicting", "/v1/predict", { model }, (number, one) => state.predictions.set(number, one), watch.onPredictions);
     }
-    await this.compare();
     await this.ask<Embedding>("Embedding", "/v1/embed", { model, level: "protein" }, (number, one) => state.embeddings.set(number, one), () => undefined);
+    await this.compare(); // last: a description that is refused ends the run
   }
 
   /** Several descriptions are classes; a single one leaves no choice, and only its cosines are asked for. */
