@@ -56,7 +56,7 @@ def test_rate_reaches_every_group(model: ESM):
 def test_frozen_parameters_are_left_out(model: ESM):
     model.requires_grad_(False)
     model.norm.requires_grad_(True)
-    (adamw,) = build_optimizers(model, OptimizerSettings(method="muon"))
+    (adamw,) = build_optimizers(model, OptimizerSettings())
     assert [tensor.shape for group in adamw.param_groups for tensor in group["params"]] == [
         torch.Size([16])
     ] * 2
@@ -126,3 +126,8 @@ def test_a_share_of_nothing_is_refused(model: ESM):
         build_optimizers(towers, OptimizerSettings(backbone_share=0.1))
     with pytest.raises(UsageError, match="cannot be -1"):
         build_optimizers(two_towers(), OptimizerSettings(backbone_share=-1))
+
+
+def test_muon_without_layers_of_its_own_is_refused(model: ESM):
+    with pytest.raises(UsageError, match="no layer of this model is trained by muon"):
+        build_optimizers(nn.ModuleDict({"backbone": model}), OptimizerSettings(method="muon"))

@@ -39,6 +39,12 @@ def build_optimizers(model: nn.Module, settings: OptimizerSettings) -> list[Opti
         for name, parameter in trained.items()
         if settings.method == "muon" and parameter.ndim == 2 and name.startswith("layers.")
     ]
+    if settings.method == "muon" and not inside:
+        raise UsageError(
+            "no layer of this model is trained by muon",
+            where="training.optimizer.method",
+            advice="Write adamw: muon is for pre-training a language model.",
+        )
     rest = {name: parameter for name, parameter in trained.items() if name not in inside}
     groups = _groups(rest, settings)
     optimizers: list[Optimizer] = [
