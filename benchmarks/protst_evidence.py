@@ -154,7 +154,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, default=Path("runs/protst_evidence"), help="where everything goes"
     )
-    parser.add_argument("--steps", type=int, default=400, help="of the training")
+    parser.add_argument("--steps", type=int, default=800, help="of the training")
     add_data_option(parser)
     return parser.parse_args(arguments)
 
