@@ -5,7 +5,7 @@ them. The published evaluation gives the model one protein at a time, filled up 
 fine-tuning runs the frozen tower in each epoch. Medians of calls in turn, A-B-A-B, each side in a process of its own.
 
     ./go bench protst                       ESM-1b's width, 3 of its 33 equal layers
-    ./go bench protst --rows training,loss  the training of a head alone
+    ./go bench protst --rows training,loss  a head alone: in each turn of theirs, 40 proteins filled up
     ./go bench protst --depth 33            all of them (6 GB of memory, some minutes a call)
     ./go bench protst --quick               tiny shapes: checks that both sides agree, times nothing worth reading
 """

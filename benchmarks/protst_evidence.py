@@ -2,8 +2,8 @@
 
 Trained on pairs of protein and text: DeepLoc 1's training folds 1 to 7, each protein described by its place, and
 proteins with a name or a function; none of them is kin of fold 0 (the double-hit clusters of the package). Judged on
-fold 0 by prompts, beside chance, the most frequent place, and a logistic regression on composition that was trained
-with labels. Half an hour on two cores; a run that is stopped goes on.
+fold 0 by prompts, beside chance, the most frequent place, and a logistic regression on composition that learned from
+the places of the same folds. Half an hour on two cores; a run that is stopped goes on.
 
     ./go bench protst_evidence --out runs/protst_evidence
 """
@@ -118,8 +118,10 @@ def figures(folder: Path, located: list[dict[str, str]], judged: list[dict[str, 
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
     model.fit(_composition(training), labels)
     guesses = {
-        "prompts, no label of these proteins' classes but words": [told[row["acc"]] for row in judged],
-        "composition, logistic regression, trained with labels": list(model.predict(_composition(judged))),
+        "prompts, worded as in training": [told[row["acc"]] for row in judged],
+        "composition, logistic regression on the places of the same folds": list(
+            model.predict(_composition(judged))
+        ),
         f"always {often}": [often] * len(truth),
     }
     lines_ = ["| of " + f"{len(truth):,} proteins of fold {JUDGED} | accuracy | MCC |", "|---|---|---|"]

@@ -5,7 +5,7 @@ import time
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -27,6 +27,9 @@ def two_threads():
     cores=st.integers(1, 5),
     least=st.integers(1, 40),
 )
+@example(
+    rows=11, row_bytes=1, budget=3, cores=5, least=1
+)  # three rows in each would leave nothing for the fifth
 def test_slices_are_all_rows_and_fit(rows: int, row_bytes: int, budget: int, cores: int, least: int) -> None:
     with slice_bytes(budget):
         parts = list(slices(rows, row_bytes, "cpu", cores, least))
@@ -35,6 +38,7 @@ def test_slices_are_all_rows_and_fit(rows: int, row_bytes: int, budget: int, cor
     assert max(sizes, default=0) * row_bytes <= max(budget, least * row_bytes)
     if rows >= cores * least:
         assert len(parts) >= cores  # none of them idles
+    assert not sizes or sizes[0] == max(sizes) <= min(sizes) + 1  # the forecast of memory asks the first
 
 
 @pytest.mark.usefixtures("two_threads")

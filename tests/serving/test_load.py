@@ -1,4 +1,4 @@
-"""A crowd at the door: nobody is lost, nothing grows."""
+"""A crowd at the door: nobody is lost, little stays behind (that an answer leaves nothing: test_worker)."""
 
 import asyncio
 import signal
@@ -19,18 +19,11 @@ SETTLED, MORE = 14_000, 10_000
 def test_two_hundred_clients(tmp_path: Path) -> None:
     # Two, so that each core runs batches of its own: with one thread it never does.
     with running(tmp_path, threads=2) as server:
-        asyncio.run(press(server.port, CLIENTS, 5.0, (20, 400)))
-        before = server.resident_bytes()
-        tally = asyncio.run(press(server.port, CLIENTS, 10.0, (20, 400)))
-        after = server.resident_bytes()
+        tally = asyncio.run(press(server.port, CLIENTS, 12.0, (20, 400)))
         print(f"{tally.statuses}, {tally.statuses[200] / sum(tally.seconds) * CLIENTS:.0f} answers/s")
-        print(f"memory {before / 1e6:.0f} to {after / 1e6:.0f} MB")
         assert set(tally.statuses) <= {200, 429, 503}
         assert tally.statuses[200] > 150  # a busy machine; the benchmark says what an idle one does
         assert (tally.unanswered, tally.wrong, tally.refused) == ([], 0, 0)
-        # How it goes on is the next test's. What an answer leaves for good would show here too: the vectors of
-        # one are 100 KB, of a thousand a quarter of the process.
-        assert after < 1.5 * before
         assert server.metric("chaperonin_queue_tokens") == 0
 
 

@@ -60,6 +60,7 @@ def test_classes_are_those_of_zero_shot(reader: TestClient, model: Loaded) -> No
     asked = {"sequences": [*NAMED, {"id": "bad", "sequence": "MK*A"}], "texts": TEXTS}
     for _ in range(2):  # the second time the texts are remembered
         body = reader.post("/v1/zero-shot", json=asked).json()
+        assert body["model"] == "protst"
         assert [result["id"] for result in body["results"]] == list(SEQUENCES)
         assert [failure["id"] for failure in body["failures"]] == ["bad"]
         for result in body["results"]:
@@ -154,8 +155,20 @@ def test_its_protein_tower_embeds(reader: TestClient, model: Loaded) -> None:
     np.testing.assert_allclose(model.project_proteins(found), expected, atol=1e-5)
 
 
-def test_as_many_texts_as_are_taken(reader: TestClient) -> None:
-    many = [f"protein {number} located in the nucleus" for number in range(255)]
-    many.append("located in the membrane of the nucleus " * 4)  # the others are not filled up to it
-    answer = reader.post("/v1/search", json={"sequences": ["MKTAYIAK"], "texts": many, "top": 1})
-    assert answer.status_code == 200 and len(answer.json()["hits"]) == 256
+def test_as_many_texts_as_are_taken(reader: TestClient, model: Loaded) -> None:
+    # Of ever other lengths: they are read by length, and each has its own vector all the same.
+    many = [f"protein {number} " + "located in the nucleus " * (number * 7 % 5 + 1) for number in range(256)]
+    body = {"sequences": ["MKTAYIAK"], "texts": many, "of": "protein", "top": 256}
+    answer = reader.post("/v1/search", json=body)
+    found = {hit["id"]: hit["cosine"] for hit in answer.json()["hits"]}
+    cosines = model.text_vectors(many) @ model.protein_vectors(["MKTAYIAK"], 4096)[0]
+    np.testing.assert_allclose([found[text.strip()] for text in many], cosines, atol=2e-6)
+
+
+def test_an_answer_of_too_many_numbers_is_refused(make: Callable[..., TestClient], folder: Path) -> None:
+    small = make(models=read(folder), values=10)
+    body: dict[str, Any] = {"sequences": NAMED, "texts": TEXTS}
+    for path, more in (("zero-shot", {}), ("search", {"top": 2})):
+        answer = small.post(f"/v1/{path}", json=body | more)
+        assert answer.status_code == 413 and "would hold" in answer.json()["error"], answer.json()
+    assert small.post("/v1/search", json=body | {"top": 1}).status_code == 200

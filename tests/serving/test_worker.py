@@ -1,7 +1,9 @@
 """A request on an idle server has all cores; in a crowd each core has a batch of its own."""
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -91,6 +93,17 @@ def test_an_item_that_fails_on_a_core_fails_alone(worker: Worker, monkeypatch: p
 
     results = asyncio.run(all_of_them())
     assert [n for n, result in enumerate(results) if isinstance(result, BaseException)] == [7]
+
+
+def test_an_answer_leaves_nothing_behind(worker: Worker) -> None:
+    requests = [drawn([20 + 9 * n], seed=n) for n in range(40)]
+    asked(worker, requests)
+    left = [weakref.ref(own) for (item,) in requests for own in (item.result, item.ticket)]
+    assert all(own() is not None for own in left)
+    del requests
+    asked(worker, [drawn([20]), drawn([400]), drawn([400])])  # the threads hold what they did last
+    gc.collect()
+    assert [own() for own in left if own() is not None] == []
 
 
 def test_large_models_and_few_threads_share_every_pass(worker: Worker) -> None:

@@ -109,10 +109,9 @@ def fine_tune(
     provenance.model = {"name": settings.model, "parameters": result.figures["cost"]["parameters"]}
     provenance.config = result.settings
     write_atomically(outdir / CONFIG, as_yaml(result.settings))
-    done = len(material.items)
     provenance.write(
         outdir,
-        records={"read": done + failed, "done": done, "failed": failed, "unique": done},
+        records=_counts(len(material.items), failed),
         tokens=result.outcome.tokens,
         predicted_bytes=expected.memory_bytes,
     )
@@ -141,11 +140,11 @@ def pre_train(settings: "Pretraining", outdir: Path, place: "torch.device", dry_
     print(expected, file=sys.stderr)
     with provenance.stage("train"):
         outcome = pretrain(settings, corpus, outdir, place)
-    done, failed = len(corpus.sequences), len(corpus.rejected)
+    failed = len(corpus.rejected)
     provenance.model = {"name": str(outdir / MODEL_FOLDER), "parameters": expected.parameters}
     provenance.write(
         outdir,
-        records={"read": done + failed, "done": done, "failed": failed, "unique": done},
+        records=_counts(len(corpus.sequences), failed),
         tokens=outcome.tokens,
         predicted_bytes=held_bytes + expected.memory_bytes,
     )
@@ -180,12 +179,12 @@ def align_texts(settings: "Alignment", outdir: Path, place: "torch.device", dry_
     with provenance.stage("train"):
         outcome, found = align(settings, pairs, outdir, place, processes)
     leave_processes()
-    done, failed = len(pairs.sequences), len(pairs.described.rejected)
+    failed = len(pairs.described.rejected)
     if processes.is_first:
         provenance.model = {"name": str(outdir / MODEL_FOLDER), "parameters": expected.parameters}
         provenance.write(
             outdir,
-            records={"read": done + failed, "done": done, "failed": failed, "unique": done},
+            records=_counts(len(pairs.sequences), failed),
             tokens=outcome.tokens,
             predicted_bytes=held_bytes + expected.memory_bytes,
         )
@@ -201,6 +200,11 @@ def begin(outdir: Path, settings: str, rejected: "Sequence[Rejected]") -> None:
     outdir.mkdir(parents=True, exist_ok=True)
     write_atomically(outdir / CONFIG, settings)
     write_atomically(outdir / "failures.jsonl", "".join(map(_failure, rejected)))
+
+
+def _counts(done: int, failed: int) -> dict[str, int]:
+    """Records as run.json counts them."""
+    return {"read": done + failed, "done": done, "failed": failed, "unique": done}
 
 
 def _end(outdir: Path, outcome: str) -> None:

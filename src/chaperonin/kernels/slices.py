@@ -79,15 +79,15 @@ def each_slice(x: Tensor, row_floats: int, work: Callable[[slice], None], least:
 
 
 def slices(rows: int, row_bytes: int, device: str = "cpu", cores: int = 1, least: int = 1) -> Iterator[slice]:
-    """Neighbouring rows, about equally many in each, that fit the budget; as many slices for each core."""
+    """Neighbouring rows that fit the budget, as many slices for each core; sizes differ by a row, the largest first."""
     default, budget = _default(device), slice_budget(device)
     fit = max(budget // max(1, row_bytes), int(least * min(1.0, budget / default)), 1)
     count = -(-rows // fit)
     if rows >= cores * least:
         count = -(-count // cores) * cores
-    size = max(1, -(-rows // max(1, count)))
-    for start in range(0, rows, size):
-        yield slice(start, start + size)
+    count = min(count, rows)
+    for number in range(count):
+        yield slice(-(-number * rows // count), -(-(number + 1) * rows // count))
 
 
 def most_bytes(rows: int, row_floats: int, device: str = "cpu", least: int = 1) -> int:

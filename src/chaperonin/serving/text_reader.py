@@ -20,7 +20,7 @@ class TextReader:
 
     def __init__(self, model: Loaded) -> None:
         self.model = model
-        model.words  # noqa: B018 (a vocabulary that is missing keeps the endpoint from starting)
+        self.words = model.words  # one that is missing keeps the endpoint from starting
         self._kept: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()
 
     def read(self, pieces: Sequence[NDArray[np.int64]]) -> list[NDArray[np.float32]]:
@@ -32,7 +32,7 @@ class TextReader:
         found: dict[int, NDArray[np.float32]] = {}
         for start in range(0, len(order), TEXTS_AT_ONCE):
             some = order[start : start + TEXTS_AT_ONCE]
-            rows = self.model.words.rows([pieces[number].tolist() for number in some])
+            rows = self.words.rows([pieces[number].tolist() for number in some])
             # Copies: a slice would keep the whole batch in memory.
             found |= {
                 number: own.copy() for number, own in zip(some, self.model.project_texts(rows), strict=True)
