@@ -20,7 +20,8 @@ from chaperonin.adapt.lora_files import Adapter, own_tensors
 from chaperonin.errors import UsageError, WeightsError
 from chaperonin.kernels.linear.reference import ACTIVATIONS
 from chaperonin.kernels.segments import Segments
-from chaperonin.models.esm.model import ESM, Attention, FeedForward
+from chaperonin.layers.attention import Attention
+from chaperonin.models.esm.model import ESM, FeedForward
 
 Rows = slice | Tensor
 """Tokens of a stream: neighbours, or their numbers."""
@@ -160,7 +161,7 @@ class AdaptedFeedForward(nn.Module):
         is_rest = torch.ones(segments.total, dtype=torch.bool)
         for one in chosen:
             is_rest[one.rows] = False
-        self.rest = _numbers(is_rest.numpy(), layer.up.bias.device)
+        self.rest = _numbers(is_rest.numpy(), chosen[0].additions[0].down.device)
 
     def forward(self, x: Tensor, residual: Tensor) -> Tensor:
         """down(gelu(up(x))) + residual, both products with what is added to them."""
@@ -206,6 +207,7 @@ def _places(model: ESM) -> dict[str, Place]:
     places: dict[str, Place] = {}
     width = model.config.width
     inner = model.config.inner_width
+    like = model.embedding.word.weight
     shapes = {"up": (width, inner), "down": (inner, width)}
     for name, module in model.named_modules():
         if isinstance(module, InferenceAttention):
@@ -216,19 +218,18 @@ def _places(model: ESM) -> dict[str, Place]:
                     "",
                     columns,
                     (width, width),
-                    module.project.bias,
+                    like,
                     partial(module.arrange, role),
                 )
-            places[f"{name}.out"] = _alone(f"{name}.out", (width, width), module.out.bias)
+            places[f"{name}.out"] = _alone(f"{name}.out", (width, width), like)
         elif isinstance(module, InferenceFeedForward):
             for part, shape in shapes.items():
-                bias = getattr(module, part).bias
-                places[f"{name}.{part}"] = Place(name, part, slice(None), shape, bias, _as_it_is)
+                places[f"{name}.{part}"] = Place(name, part, slice(None), shape, like, _as_it_is)
         elif isinstance(module, Attention | FeedForward):
             for child, layer in module.named_modules():
                 if isinstance(layer, nn.Linear):
                     path = f"{name}.{child}"
-                    places[path] = _alone(path, (layer.in_features, layer.out_features), layer.bias)
+                    places[path] = _alone(path, (layer.in_features, layer.out_features), like)
     return places
 
 

@@ -12,8 +12,9 @@ from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selectiv
 
 from chaperonin.kernels.attention import attention
 from chaperonin.kernels.segments import Segments
+from chaperonin.layers.attention import Rotation
 from chaperonin.layers.linear import fused
-from chaperonin.models.esm.model import ESM, Layer, Rotation
+from chaperonin.models.esm.model import ESM, Layer
 
 _DEAR = frozenset({
     "aten::addmm",

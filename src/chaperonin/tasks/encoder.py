@@ -33,7 +33,7 @@ def read_encoder(folder: Path, change: Callable[[str, Tensor], Tensor] | None = 
     named: dict[str, Tensor] = {}
     for name, tensor in tensors(weight_files(folder)):
         found = table.find(name)
-        own = found[0] if found is not None else ""
+        own = found.ours if found is not None else ""
         # What no table knows stays, for `assemble` to name it.
         is_of_others = found is not None and not is_whole and not own.startswith(_TOWER)
         if name.startswith(PREFIX) or is_of_others:

@@ -13,16 +13,15 @@ from torch import Tensor, nn
 from chaperonin.errors import WeightsError
 from chaperonin.kernels.attention import attention
 from chaperonin.kernels.segments import Segments
+from chaperonin.layers.attention import Attention, Rotation
 from chaperonin.layers.linear import Linear, fused
-from chaperonin.layers.rotary import inverse_frequencies, rotate, rotation
+from chaperonin.layers.rotary import inverse_frequencies, rotation
 from chaperonin.models.esm.contacts import ContactHead
 from chaperonin.protein.alphabet import ESM_ALPHABET, Alphabet
 from chaperonin.shapes import Float, Int
 
 TRAINED_MASK_RATIO = 0.15 * 0.8
 """Share of tokens that were `<mask>` in pre-training (15 % chosen, 80 % of them masked)."""
-
-Rotation = tuple[Tensor, Tensor] | None
 
 
 @dataclass(frozen=True)
@@ -173,7 +172,7 @@ class Layer(nn.Module):
     def __init__(self, config: ESMConfig) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(config.width, eps=config.norm_epsilon)
-        self.attention = Attention(config)
+        self.attention = Attention(config.width, config.head_dim)
         self.feed_forward_norm = nn.LayerNorm(config.width, eps=config.norm_epsilon)
         self.feed_forward = FeedForward(config)
 
@@ -190,39 +189,6 @@ class Layer(nn.Module):
         x = fused(self.attention.out, attended.flatten(1), residual=x)
         del attended
         return self.feed_forward(self.feed_forward_norm(x), x)
-
-
-class Attention(nn.Module):
-    """Projections of multi-head attention; the scores are the kernel's."""
-
-    def __init__(self, config: ESMConfig) -> None:
-        super().__init__()
-        self.head_dim = config.head_dim
-        self.project = Projections(config.width)
-        self.out = Linear(config.width, config.width)
-
-    def heads(self, x: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor, Tensor]:
-        """Query (scaled), key and value as `[tokens, heads, head_dim]`, turned by position."""
-        # The number of heads is read from the tensor: a tensor-parallel rank owns only some of them.
-        query, key, value = (product.unflatten(-1, (-1, self.head_dim)) for product in self.project(x))
-        query = query * self.head_dim**-0.5
-        if rotation is not None:
-            query, key = rotate(query, *rotation), rotate(key, *rotation)
-        return query, key, value
-
-
-class Projections(nn.Module):
-    """Query, key and value products of the same input."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.query = Linear(width, width)
-        self.key = Linear(width, width)
-        self.value = Linear(width, width)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Three products `[tokens, width]`."""
-        return self.query(x), self.key(x), self.value(x)
 
 
 class FeedForward(nn.Module):
