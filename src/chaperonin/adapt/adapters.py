@@ -21,7 +21,8 @@ from chaperonin.errors import UsageError, WeightsError
 from chaperonin.kernels.linear.reference import ACTIVATIONS
 from chaperonin.kernels.segments import Segments
 from chaperonin.layers.attention import Attention
-from chaperonin.models.esm.model import ESM, FeedForward
+from chaperonin.layers.language import LanguageModel
+from chaperonin.models.esm.model import FeedForward
 
 Rows = slice | Tensor
 """Tokens of a stream: neighbours, or their numbers."""
@@ -34,7 +35,7 @@ class AdapterBank:
         hidden = model(tokens, segments)
     """
 
-    def __init__(self, model: ESM) -> None:
+    def __init__(self, model: LanguageModel) -> None:
         self._model = model
         self._places = _places(model)
         self._additions: dict[str, dict[str, list[Addition]]] = {}
@@ -202,7 +203,7 @@ class Place:
     """Rows of B as the product has its columns."""
 
 
-def _places(model: ESM) -> dict[str, Place]:
+def _places(model: LanguageModel) -> dict[str, Place]:
     """Name of each linear layer in the plain model → its place in this one."""
     places: dict[str, Place] = {}
     width = model.config.width

@@ -1,8 +1,8 @@
 """Expert parallelism (Lepikhin et al. 2021, GShard, arXiv 2006.16668): the experts of each layer over processes.
 
 Each process keeps its share of the experts, sends each row to the process of its expert and gets the result back, by
-two all-to-all exchanges a layer. Everything else of the model is repeated, as in data parallelism: processes have batches of
-their own. Where there are more processes than those that share the experts of one model, these groups are replicas.
+two all-to-all exchanges a layer. Everything else of the model is repeated, as in data parallelism: processes have
+batches of their own. Where there are more processes than share the experts of one model, these groups are replicas.
 """
 
 from collections.abc import Iterator
@@ -19,8 +19,8 @@ from chaperonin.parallel.data import Processes
 def shard_experts(model: nn.Module, processes: Processes, sharing: int) -> nn.Module:
     """Leave this process its experts, in place; `sharing` neighbouring processes hold those of one model together.
 
-    Names of the tensors stay; those of the experts become as much shorter. Raises UsageError where the experts cannot be
-    shared evenly so, or the processes cannot be parted so.
+    Names of the tensors stay; those of the experts become as much shorter. Raises UsageError where the experts cannot
+    be shared evenly so, or the processes cannot be parted so.
     """
     found = [(module, name) for module in model.modules() for name, own in module.named_children()
              if type(own) is Experts]  # fmt: skip
@@ -91,7 +91,7 @@ class _Exchange(torch.autograd.Function):
         return _exchange(rows, sent, got, group)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         return _exchange(gradient, ctx.got, ctx.sent, ctx.group), None, None, None
 
 

@@ -1,6 +1,7 @@
 """Residues as numbers: the alphabets that language models were trained with."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +60,26 @@ class Alphabet:
         if self.begins is not None:
             ids[0] = self.cls
         return ids
+
+    def framed(self, residues: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Residues with what stands before and after them."""
+        before = () if self.begins is None else (self.cls,)
+        return np.concatenate((before, residues, (self.eos,))).astype(np.int64)
+
+    def translation(self, other: "Alphabet") -> NDArray[np.int64]:
+        """Our number for each of another alphabet's residues, by its number; its special tokens are unknown."""
+        numbers = np.full(len(other), self.unk, dtype=np.int64)
+        for number, token in enumerate(other.tokens):
+            if len(token) == 1:
+                numbers[number] = self._table[ord(token)]
+        return numbers
+
+    def whole_first(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Of a row per token: the one that stands for the whole sequence, then those of the residues.
+
+        That is the row of the first token, or of the last where a sequence begins with a residue.
+        """
+        return rows[:-1] if self.begins is not None else np.concatenate((rows[-1:], rows[:-1]))
 
     def decode(self, ids: NDArray[np.int64]) -> str:
         """Text of the ids, special tokens written out."""

@@ -13,6 +13,10 @@ NAME = "packed_cpu"
 NOTE = "each group by the linear kernel that takes its prepared weight (oneDNN, 8 bits)"
 
 
+BLOCK_ROWS = 1024
+"""Rows of one product: what a gate makes half as wide exists for so many rows at once."""
+
+
 @dataclass(frozen=True)
 class PackedGroups:
     """One prepared weight per group."""
@@ -40,7 +44,8 @@ def grouped_matmul(
     biases = [None] * len(weight.weights) if bias is None else bias.unbind()
     parts = [
         gated(linear(rows, own, add), gate)
-        for rows, own, add in zip(x.split(counts.tolist()), weight.weights, biases, strict=True)
+        for group, own, add in zip(x.split(counts.tolist()), weight.weights, biases, strict=True)
+        for rows in group.split(BLOCK_ROWS)
         if len(rows) or not len(x)
     ]
     return parts[0] if len(parts) == 1 else torch.cat(parts)

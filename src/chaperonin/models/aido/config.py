@@ -55,6 +55,13 @@ class AIDOConfig:
         return self.width // self.heads
 
     @property
+    def wide(self) -> int:
+        """Channels of each token that its feed-forward holds at once."""
+        if not self.experts:
+            return 3 * self.inner_width
+        return self.experts_per_token * (self.inner_width + 2 * self.width)
+
+    @property
     def logits(self) -> int:
         """Logits of a token."""
         return self.output_vocabulary or self.vocabulary

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from chaperonin.errors import WeightsError
 from chaperonin.kernels.attention import attention
 from chaperonin.kernels.segments import Segments
 from chaperonin.layers.attention import Attention, Rotation
+from chaperonin.layers.language import LanguageModel
 from chaperonin.layers.linear import fused
 from chaperonin.layers.rotary import inverse_frequencies, rotation
 from chaperonin.models.aido.config import AIDOConfig
@@ -21,12 +21,10 @@ from chaperonin.protein.alphabet import AIDO_ALPHABET, Alphabet
 from chaperonin.shapes import Float, Int
 
 
-class AIDO(nn.Module):
-    """AIDO.Protein with its language head."""
+class AIDO(LanguageModel):
+    """AIDO.Protein with its language head; the family has no contact head."""
 
     alphabet: Alphabet = AIDO_ALPHABET
-    contact = None
-    """The family has no contact head."""
 
     def __init__(self, config: AIDOConfig) -> None:
         super().__init__()
@@ -35,6 +33,7 @@ class AIDO(nn.Module):
         self.layers = nn.ModuleList([Layer(config) for _ in range(config.depth)])
         self.norm = config.new_norm()
         self.masked_language: MaskedLanguageHead | None = MaskedLanguageHead(config)
+        self.contact = None
 
     def forward(
         self,
@@ -53,12 +52,6 @@ class AIDO(nn.Module):
         for layer in self.layers:
             x = layer(x, segments, rotation)
         return self.norm(x)
-
-    def lm_head(self, hidden: Float[Tensor, "rows width"]) -> Float[Tensor, "rows vocabulary"]:
-        """Logits of all tokens for any rows of the representation."""
-        if self.masked_language is None:
-            raise WeightsError("this checkpoint has no masked-language head", advice="Use one that has it.")
-        return self.masked_language(hidden, self.embedding.word.weight)
 
     def rotation(self, segments: Segments, x: Tensor, places: Tensor | None = None) -> Rotation:
         """Cosine and sine of every token's position, or None for learned positions."""

@@ -5,7 +5,7 @@ batch lie one after the other in one stream of tokens, each with its own `<cls>`
 """
 
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from chaperonin.errors import WeightsError
 from chaperonin.kernels.attention import attention
 from chaperonin.kernels.segments import Segments
 from chaperonin.layers.attention import Attention, Rotation
+from chaperonin.layers.language import LanguageModel
 from chaperonin.layers.linear import Linear, fused
 from chaperonin.layers.rotary import inverse_frequencies, rotation
 from chaperonin.models.esm.contacts import ContactHead
@@ -46,13 +47,16 @@ class ESMConfig:
     """Whether `<mask>` embeddings are zeroed and the rest scaled up, in evaluation too."""
     norm_epsilon: float = 1e-5
 
+    wide: ClassVar[int] = 0
+    """Channels of each token that its feed-forward holds at once; 0: it runs over blocks of rows."""
+
     @property
     def head_dim(self) -> int:
         """Channels per head."""
         return self.width // self.heads
 
 
-class ESM(nn.Module):
+class ESM(LanguageModel):
     """ESM-1b or ESM-2 with masked-language head and contact head."""
 
     alphabet: Alphabet = ESM_ALPHABET
@@ -78,12 +82,6 @@ class ESM(nn.Module):
         for layer in self.layers:
             x = layer(x, segments, rotation)
         return self.norm(x)
-
-    def lm_head(self, hidden: Float[Tensor, "rows width"]) -> Float[Tensor, "rows vocabulary"]:
-        """Logits of the 33 tokens for any rows of the representation."""
-        if self.masked_language is None:
-            raise WeightsError("this checkpoint has no masked-language head", advice="Use one that has it.")
-        return self.masked_language(hidden, self.embedding.word.weight)
 
     def contacts(
         self, tokens: Int[Tensor, " tokens"], segments: Segments
