@@ -66,11 +66,13 @@ class SupervisedSettings:
     """Of the initial weights and the order of the data."""
     batch_tokens: int | None = None
     """Tokens per batch of the frozen model; by default what suits the machine."""
+    vectors: str | None = None
+    """Folder that keeps the frozen model's vectors for further runs; by default they are removed at the end."""
     recipes: Recipes = field(default_factory=Recipes)
     """How a fold is learned."""
 
 
-_NOT_IDENTITY = ("model", "device", "precision", "batch_tokens", "reference")
+_NOT_IDENTITY = ("model", "device", "precision", "batch_tokens", "reference", "vectors")
 """Settings that say where something is, whose content is in the job's identity, or that do not touch the results."""
 
 
@@ -222,7 +224,10 @@ def _compute(job: Job, benchmark: Benchmark, model: ESM, learn: Learn, budget: i
     """Learn all folds that are pending; those of one assay come one after the other and share its vectors."""
     work = {id: job.outdir / WORK / name for id, name in file_names(benchmark.files).items()}
     read = lru_cache(maxsize=1)(benchmark.read)
-    vectors_of = lru_cache(maxsize=1)(lambda id: _vectors(model, read(id), work[id], budget))
+    kept = benchmark.settings.vectors
+    vectors_of = lru_cache(maxsize=1)(
+        lambda id: _vectors(model, read(id).sequences, Path(kept) if kept else work[id], budget)
+    )
 
     def result(unit: Unit) -> FoldResult:
         id, method = unit.payload["id"], unit.payload["method"]
@@ -266,14 +271,17 @@ _NO_MEMORY = MemoryLimitError(
 )
 
 
-def _vectors(model: ESM, assay: Assay, folder: Path, budget: int) -> NDArray[np.float32]:
+def _vectors(model: ESM, sequences: list[str], folder: Path, budget: int) -> NDArray[np.float32]:
     """Mean vector of each variant `[variants, width]`, by the frozen model; read from the folder where it is there."""
     folder.mkdir(parents=True, exist_ok=True)
+    origin = origin_of(model)
     chunks = []
-    for start in range(0, len(assay.sequences), _CHUNK):
-        path = folder / f"vectors-{start}.npy"
+    for start in range(0, len(sequences), _CHUNK):
+        own = sequences[start : start + _CHUNK]
+        key = sha256("\n".join([origin.sha256, origin.precision, *own]).encode()).hexdigest()
+        path = folder / f"{key}.npy"
         if not path.exists():
-            found = pooled(model, assay.sequences[start : start + _CHUNK], "mean", budget)
+            found = pooled(model, own, "mean", budget)
             with atomic_file(path) as temporary, temporary.open("wb") as file:
                 np.save(file, found)
         chunks.append(np.load(path))

@@ -16,6 +16,7 @@ from chaperonin.data.batching import plan_batches
 from chaperonin.data.splitting import Parts
 from chaperonin.data.windows import WINDOW
 from chaperonin.errors import InputError
+from chaperonin.kernels.cores import core_threads
 from chaperonin.models.esm.model import ESM
 from chaperonin.tasks.fitness import MODEL, FitnessHead, FoldResult, FrozenRecipe, LoraRecipe, Method, Recipes
 from chaperonin.tasks.items import FeatureItem, Item
@@ -82,7 +83,8 @@ class FoldLearner:
         stream = Examples(chosen, self.seed, recipe.batch_size, WINDOW, "sequence")
         task = SequenceProperty(target)
         run = JudgedTraining(head, task, stream, [], loop)
-        outcome = run.run(folder)
+        with core_threads(1) as core:  # several threads would wait for each other longer than they compute
+            outcome = core.submit(run.run, folder).result()
         return _predicted(run, task, [items[number] for number in parts.test], self.device), outcome.step
 
     def _lora(self, assay: Assay, parts: Parts, folder: Path) -> tuple[NDArray[np.float64], int]:

@@ -60,8 +60,8 @@ def _on_a_line(
     known: NDArray[np.int64],
     test: NDArray[np.int64],
 ) -> NDArray[np.float64]:
-    """Scores in the unit of the measurement, by a line that never falls: the order stays that of the scores."""
+    """Scores in the unit of the measurement, by the line that fits the known ones best."""
     own, truth = scores[known], values[known]
     spread = own.var()
     slope = ((own - own.mean()) * (truth - truth.mean())).mean() / spread if spread > 0 else 0.0
-    return truth.mean() + max(slope, 0.0) * (scores[test] - own.mean())
+    return truth.mean() + slope * (scores[test] - own.mean())
