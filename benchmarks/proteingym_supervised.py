@@ -30,7 +30,7 @@ COUNT = 12
 LEAST_VARIANTS = 200
 INDELS, EVERY_INDEL = "A4_HUMAN_Seuma_2022_indels", 6
 LORA, EVERY_LORA = "IF1_ECOLI_Kelsic_2016", 5
-LORA_STEPS, LORA_RATE = 40, 1e-3
+LORA_STEPS, LORA_RATE = 30, 1e-3
 """The published recipe has up to 10,000 steps at 1e-4, which take hours on a CPU."""
 PREDICTORS = {"": "model", "one_hot_ridge_": "ridge", "BLOSUM62_": "BLOSUM62"}
 """Prefix of the columns in assays.csv → name in the tables."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from chaperonin.config import as_dict
 from chaperonin.data.assays import Assay, FoldSettings, assay_files, assay_name, read_assay
 from chaperonin.data.sources import fingerprint
-from chaperonin.errors import ChaperoninError, MemoryLimitError
+from chaperonin.errors import ChaperoninError, InputError, MemoryLimitError
 from chaperonin.files import atomic_file
 from chaperonin.inference.jobs import Job, Outcome, Unit
 from chaperonin.inference.load import BUNDLED, Precision, origin_of
@@ -158,7 +158,8 @@ def supervised_job(
         with provenance.stage("compute"):
             _compute(job, benchmark, model, learn, budget)
         with provenance.stage("write"):
-            files = write_tables(outdir, origin.name, list(_results(job, benchmark)), benchmark.about)
+            names = file_names(benchmark.files)
+            files = write_tables(outdir, origin.name, _results(job, benchmark), benchmark.about, names)
         tally, totals = job.tally(), job.totals
         counts = {"read": tally.done + tally.failed, "done": tally.done, "failed": tally.failed}
         counts["unique"] = totals.units
@@ -251,10 +252,10 @@ def _folder(work: Mapping[str, Path], unit: Unit) -> Path:
 
 
 def _store(job: Job, unit: Unit, result: Callable[[Unit], FoldResult]) -> None:
-    """Compute a fold and bring it to the disk; what is wrong with it alone is its failure."""
+    """Compute a fold and bring it to the disk; what is wrong with its assay is a failure, all else ends the run."""
     try:
         found = result(unit)
-    except ChaperoninError as error:
+    except InputError as error:
         job.fail(unit, error)
     except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
         if not is_out_of_memory(error):

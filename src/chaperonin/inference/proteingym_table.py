@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from chaperonin.data.assays import Assay
 from chaperonin.data.sources import csv_cell
 from chaperonin.files import atomic_file
 from chaperonin.inference.evaluate import AssayTable, spearman, summarise
-from chaperonin.protein.sequence import file_names
 from chaperonin.protein.substitution import blosum62_score
 from chaperonin.tasks.fitness import MODEL, PREDICTORS, SUBSTITUTION, Method
 
@@ -52,19 +51,22 @@ class Figures:
     mse_deviation: float
 
 
-def write_tables(outdir: Path, model: str, results: Sequence[AssayResult], about: About) -> list[Path]:
-    """All tables; returns their paths."""
-    found = {result.assay.id: assay_figures(result) for result in results}
-    written = [write_assays(outdir / ASSAYS, results, found), outdir / SUMMARY]
-    rows = [about(result.assay.id) for result in results]
-    _write_rows(outdir / SUMMARY, summary(model, list(found.values()), rows))
+def write_tables(
+    outdir: Path, model: str, results: Iterable[AssayResult], about: About, names: Mapping[str, str]
+) -> list[Path]:
+    """All tables, one assay in memory at a time; returns their paths. `names`: id → name of a file."""
     (outdir / PREDICTIONS).mkdir(exist_ok=True)
-    names = file_names(found)
+    written, rows, found = [], [], {}
     for result in results:
-        path = outdir / PREDICTIONS / f"{names[result.assay.id]}.csv"
+        id = result.assay.id
+        found[id] = assay_figures(result)
+        rows.append(assay_row(result, found[id]))
+        path = outdir / PREDICTIONS / f"{names[id]}.csv"
         _write_rows(path, prediction_rows(result))
         written.append(path)
-    return written
+    _write_rows(outdir / ASSAYS, rows)
+    _write_rows(outdir / SUMMARY, summary(model, list(found.values()), [about(id) for id in found]))
+    return [outdir / ASSAYS, outdir / SUMMARY, *written]
 
 
 def assay_figures(result: AssayResult) -> dict[str, Figures]:
@@ -101,26 +103,20 @@ def _blosum62(assay: Assay) -> Values:
     return np.array([blosum62_score(variant) for variant in assay.variants], np.float64)
 
 
-def write_assays(
-    path: Path, results: Sequence[AssayResult], found: Mapping[str, Mapping[str, Figures]]
-) -> Path:
-    """One row for each assay; the model's figures first, then those of the baselines."""
-    rows = []
-    for result in results:
-        assay = result.assay
-        row = {
-            "DMS_id": assay.id,
-            "variants": str(len(assay.values)),
-            "indels": str(int(assay.has_indels)),
-            "method": result.method,
-            "folds": assay.folded_by,
-            "steps": ";".join(map(str, result.steps)),
-        }
-        for name in PREDICTORS:
-            row |= _cells("" if name == MODEL else f"{name}_", found[assay.id].get(name))
-        rows.append(row | {"notes": "; ".join(assay.notes)})
-    _write_rows(path, rows)
-    return path
+def assay_row(result: AssayResult, found: Mapping[str, Figures]) -> dict[str, str]:
+    """The row of assays.csv: the model's figures first, then those of the baselines."""
+    assay = result.assay
+    row = {
+        "DMS_id": assay.id,
+        "variants": str(len(assay.values)),
+        "indels": str(int(assay.has_indels)),
+        "method": result.method,
+        "folds": assay.folded_by,
+        "steps": ";".join(map(str, result.steps)),
+    }
+    for name in PREDICTORS:
+        row |= _cells("" if name == MODEL else f"{name}_", found.get(name))
+    return row | {"notes": "; ".join(assay.notes)}
 
 
 def _cells(prefix: str, figures: Figures | None) -> dict[str, str]:
