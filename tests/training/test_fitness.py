@@ -98,6 +98,16 @@ def test_a_head_finds_what_the_vectors_say(tmp_path: Path) -> None:
     assert abs(said.predictions[MODEL] - truth).mean() < 0.3 * truth.std()
 
 
+def test_lora_learns_what_a_sequence_says(model_folder: str, tmp_path: Path) -> None:
+    draw = np.random.default_rng(4)
+    sequences = ["".join(draw.choice(list("ADEGKLSV"), 12)) for _ in range(120)]
+    values = np.array([sequence.count("K") - sequence.count("D") for sequence in sequences], np.float64)
+    known = replace(made_up(120), sequences=sequences, values=values, variants=None)
+    recipe = LoraRecipe(steps=60, learning_rate=2e-2, patience=0)
+    said = learner(model_folder, lora=recipe)(known, 0, "lora", None, tmp_path)
+    assert spearman(values[known.parts(0).test], said.predictions[MODEL]) > 0.8
+
+
 def test_the_recipes_are_those_that_were_published() -> None:
     assay = made_up()
     frozen, lora = frozen_loop(FrozenRecipe(), 0), lora_loop(LoraRecipe(), 0, assay, 96)
