@@ -36,8 +36,13 @@ def load_filled(
     return model, chosen
 
 
-def read_filled(layout: Layout, folder: Path, stored: str, device: torch.device) -> nn.Module:
-    """The plain model with its parameters in fp32, bf16 or, the matrices of its layers, bytes (`int8`)."""
+def read_filled(
+    layout: Layout, folder: Path, stored: str, device: torch.device, *, only_matrices: bool = False
+) -> nn.Module:
+    """The plain model with its parameters in fp32, bf16 or, the matrices of its layers, bytes (`int8`).
+
+    only_matrices: whether what is no matrix of a layer stays fp32 in bf16 too, as training wants it.
+    """
     model = build_empty(layout, layout.read_config(read_config(folder), str(folder)))
     places = find_places(layout.tables["huggingface"], folder, model)
     leave_out_heads(layout, model, [place.ours for place in places])
@@ -45,9 +50,10 @@ def read_filled(layout: Layout, folder: Path, stored: str, device: torch.device)
         quantize_for_training(model)
     dtype = DTYPES["bf16" if stored == "bf16" else "fp32"]
     for name, parameter in model.named_parameters():
-        own = torch.float32 if name.endswith("router.weight") else dtype
-        kept = parameter.dtype if parameter.dtype in (torch.int8, torch.int32) else own
-        parameter.data = parameter.data.to(kept)
+        is_matrix = name.startswith("layers.") and parameter.ndim > 1 and not name.endswith(".bias")
+        is_exact = name.endswith("router.weight") or (only_matrices and not is_matrix)
+        if parameter.is_floating_point() and not name.endswith(".scales"):
+            parameter.data = parameter.data.to(torch.float32 if is_exact else dtype)
     model.to_empty(device=device)
     fill(model, places)
     return model

@@ -26,7 +26,7 @@ from chaperonin.inference.provenance import Provenance
 from chaperonin.inference.run import is_out_of_memory
 from chaperonin.inference.score_plan import read_reference
 from chaperonin.inference.sequences import refuse_inside, tokens_of, tokens_per_second
-from chaperonin.models.esm.model import ESM
+from chaperonin.layers.language import LanguageModel
 from chaperonin.protein.lines import display_name
 from chaperonin.protein.sequence import file_names
 from chaperonin.tasks.features import pooled
@@ -123,7 +123,7 @@ class Benchmark:
 
 
 def supervised_job(
-    model: ESM,
+    model: LanguageModel,
     learn: Learn,
     source: Path,
     outdir: Path,
@@ -171,7 +171,7 @@ def supervised_job(
         return outcome
 
 
-def forecast_supervised(model: ESM, source: Path, settings: SupervisedSettings) -> str:
+def forecast_supervised(model: LanguageModel, source: Path, settings: SupervisedSettings) -> str:
     """Assays, their methods, and what a run would take, from a short measurement on this machine."""
     benchmark = Benchmark.of(source, settings)
     lines, frozen_tokens, most_trained = [], 0, 0
@@ -221,7 +221,7 @@ def _plan(job: Job, benchmark: Benchmark) -> None:
             log.info("%s: %s, %s variants, folds: %s", id, method, f"{len(assay.values):,}", assay.folded_by)
 
 
-def _compute(job: Job, benchmark: Benchmark, model: ESM, learn: Learn, budget: int) -> None:
+def _compute(job: Job, benchmark: Benchmark, model: LanguageModel, learn: Learn, budget: int) -> None:
     """Learn all folds that are pending; those of one assay come one after the other and share its vectors."""
     work = {id: job.outdir / WORK / name for id, name in file_names(benchmark.files).items()}
     read = lru_cache(maxsize=1)(benchmark.read)
@@ -272,7 +272,7 @@ _NO_MEMORY = MemoryLimitError(
 )
 
 
-def _vectors(model: ESM, sequences: list[str], folder: Path, budget: int) -> NDArray[np.float32]:
+def _vectors(model: LanguageModel, sequences: list[str], folder: Path, budget: int) -> NDArray[np.float32]:
     """Mean vector of each variant `[variants, width]`, by the frozen model; read from the folder where it is there."""
     folder.mkdir(parents=True, exist_ok=True)
     origin = origin_of(model)

@@ -34,10 +34,10 @@ def model_card(
     """README.md of a model directory, with the header that the hub reads.
 
     metrics: what metrics.json says, as far as there is any; data: the training data in words; opens_as: the class of
-    transformers that opens the model; head: its pooling and hidden layer.
+    transformers that opens the model, empty where there is none; head: its pooling and hidden layer.
     """
     parts = [
-        _header(target, method, base, metrics),
+        _header(target, method, base, metrics, "esm" if opens_as else "fm4bio"),
         f"# {name}\n\n{_what(target)} {_how(method, base)}",
         _training(metrics, data),
         _figures(target, metrics),
@@ -48,7 +48,7 @@ def model_card(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _header(target: "Target", method: str, base: str, metrics: Mapping[str, Any]) -> str:
+def _header(target: "Target", method: str, base: str, metrics: Mapping[str, Any], family: str) -> str:
     import yaml
 
     library = {"lora": "peft", "full": "transformers"}.get(method, "chaperonin")
@@ -57,7 +57,7 @@ def _header(target: "Target", method: str, base: str, metrics: Mapping[str, Any]
         "base_model": base,
         "library_name": library,
         "pipeline_tag": _PIPELINES[target.level],
-        "tags": ["protein", "esm", "chaperonin", *(["lora"] if method == "lora" else [])],
+        "tags": ["protein", family, "chaperonin", *(["lora"] if method == "lora" else [])],
         "metrics": sorted(set(known)),
     }
     return f"---\n{yaml.safe_dump(header, sort_keys=False)}---"
@@ -186,6 +186,8 @@ def _use(name: str, target: "Target", method: str, base: str, opens_as: str, hea
         f"chaperonin predict proteins.fasta out --model path/to/{name}\n"
         f"chaperonin serve path/to/{name}\n```"
     )
+    if not opens_as:
+        return text
     classes = "" if opens_as == "AutoModelForMaskedLM" else f", num_labels={max(1, len(target.classes))}"
     if classes and target.kind == "regression":
         classes += ', problem_type="regression"'

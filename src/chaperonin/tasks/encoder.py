@@ -34,6 +34,11 @@ def alphabet_of(folder: Path) -> Alphabet:
     return AIDO.alphabet if isinstance(encoder_config(folder), AIDOConfig) else ESM.alphabet
 
 
+def model_type_of(model: LanguageModel) -> str:
+    """What `config.json` says of such a model."""
+    return "fm4bio" if isinstance(model, AIDO) else "esm"
+
+
 def read_encoder(
     folder: Path, change: Callable[[str, Tensor], Tensor] | None = None, stored: str = "fp32"
 ) -> LanguageModel:
@@ -44,7 +49,7 @@ def read_encoder(
     """
     layout, config, own = _described(folder)
     if isinstance(own, AIDOConfig):
-        model = read_filled(layout, folder, stored, torch.device("cpu")).eval()
+        model = read_filled(layout, folder, stored, torch.device("cpu"), only_matrices=True).eval()
         assert isinstance(model, AIDO)
         return model
     table = layout.tables["huggingface"]

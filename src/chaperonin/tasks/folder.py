@@ -38,7 +38,7 @@ from chaperonin.models import layout_of
 from chaperonin.tasks.calibration import Calibration
 from chaperonin.tasks.card import model_card
 from chaperonin.tasks.domain import Domain
-from chaperonin.tasks.encoder import alphabet_of, encoder_config, read_encoder
+from chaperonin.tasks.encoder import alphabet_of, encoder_config, model_type_of, read_encoder
 from chaperonin.tasks.heads import build_head
 from chaperonin.tasks.huggingface import (
     PEFT_TASKS,
@@ -257,6 +257,7 @@ def _task(predictor: Predictor, base: Base, method: Method) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "method": method,
+        "model_type": model_type_of(predictor.backbone),
         "target": predictor.target.as_json(),
         "head": {"pooling": getattr(head, "pooling", "mean"), "hidden": getattr(head, "hidden", "none")},
         "base": {"name": base.name, "sha256": base.sha256},
@@ -271,14 +272,18 @@ def _write_weights(
     state = predictor.head.state_dict()
     named = {key: value.detach().float().cpu().contiguous() for key, value in state.items()}
     write_atomically(folder / HEAD, save(named, {"format": "pt"}))
+    model_type = task["model_type"]
+    # transformers has classes with heads for ESM alone.
+    extra = head_tensors(target, *shape, named) if model_type == "esm" else {}
     if method == "full":
-        save_folder(layout_of("esm"), predictor.backbone, folder)
-        add_to_model(folder, target, *shape, named)
+        save_folder(layout_of(model_type), predictor.backbone, folder)
+        if model_type == "esm":
+            add_to_model(folder, target, *shape, named)
     if method == "lora":
-        extra = head_tensors(target, *shape, named)
         task_type = PEFT_TASKS[target.level] if extra else None
         write_adapter(folder, collect(predictor.backbone), base.name, extra=extra, task_type=task_type)
-        write_vocabulary(folder)
+        if model_type == "esm":
+            write_vocabulary(folder)
 
 
 def _write_judgement(
@@ -297,7 +302,8 @@ def _write_judgement(
     if metrics:
         write_atomically(folder / METRICS, _json(metrics))
     target, head = Target.from_json(task["target"]), task["head"]
-    opens_as = auto_class(target, head["pooling"], head["hidden"])
+    is_esm = task.get("model_type", "esm") == "esm"
+    opens_as = auto_class(target, head["pooling"], head["hidden"]) if is_esm else ""
     card = model_card(name, target, task["method"], task["base"]["name"], metrics, data, opens_as, head)
     write_atomically(folder / CARD, card)
     found = {"calibration": calibration.as_json(), "domain": domain is not None}

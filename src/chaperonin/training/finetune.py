@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -165,7 +165,7 @@ def new_predictor(
 ) -> Predictor:
     """The base with a fresh head, and the means applied; the same for the same seed."""
     dtype = autocast_dtype(loop.precision, device)
-    backbone = load_base(settings.model, base_dtype(settings.means, dtype))
+    backbone = load_base(settings.model, base_dtype(settings.means, dtype), settings.means.base)
     torch.manual_seed(loop.seed)
     head = build_head(material.target, backbone.config.width, settings.head.pooling, settings.head.hidden)
     predictor = Predictor(backbone, head, material.target)
@@ -173,17 +173,21 @@ def new_predictor(
     return predictor.to(device)
 
 
-def load_base(name: str, dtype: torch.dtype = torch.float32) -> LanguageModel:
+def load_base(
+    name: str, dtype: torch.dtype = torch.float32, base: Literal["auto", "fp32", "bf16", "int8"] = "auto"
+) -> LanguageModel:
     """The plain model of a name on the CPU, of a ProtST its protein tower.
 
-    The matrices of its layers are in `dtype`, all else in fp32.
+    The matrices of its layers are in `dtype`, all else in fp32. Those of a mixture of experts come as bytes already
+    where `base` says so: it is too large to be rounded afterwards.
     """
     folder = resolve(name)
 
     def kept(name: str, tensor: Tensor) -> Tensor:
         return tensor.to(dtype if name.startswith("layers.") and tensor.ndim == 2 else torch.float32)
 
-    return read_encoder(folder, change=kept)
+    stored = "int8" if base == "int8" else "bf16" if dtype == torch.bfloat16 else "fp32"
+    return read_encoder(folder, kept, stored)
 
 
 def training_examples(

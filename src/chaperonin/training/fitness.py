@@ -17,7 +17,8 @@ from chaperonin.data.splitting import Parts
 from chaperonin.data.windows import WINDOW
 from chaperonin.errors import InputError
 from chaperonin.kernels.cores import core_threads
-from chaperonin.models.esm.model import ESM
+from chaperonin.layers.language import LanguageModel
+from chaperonin.protein.alphabet import ESM_ALPHABET
 from chaperonin.tasks.fitness import MODEL, FitnessHead, FoldResult, FrozenRecipe, LoraRecipe, Method, Recipes
 from chaperonin.tasks.items import FeatureItem, Item
 from chaperonin.tasks.predictor import Predictor
@@ -94,9 +95,8 @@ class FoldLearner:
         predictor = self._adapted(recipe, loop, target)
         longest = max(map(len, assay.sequences))
         _require_positions(predictor.backbone, longest)
-        alphabet = predictor.backbone.alphabet
         items = [
-            Item(alphabet.indices(sequence).astype(np.uint8), np.array(value, np.float32))
+            Item(ESM_ALPHABET.indices(sequence).astype(np.uint8), np.array(value, np.float32))
             for sequence, value in zip(assay.sequences, assay.values, strict=True)
         ]
         training, held_out, test = (
@@ -105,7 +105,7 @@ class FoldLearner:
         # No crops: a window could leave out what was changed.
         size = recipe.batch_size // loop.accumulate
         stream = Examples(training, self.seed, size, longest, "sequence")
-        task = SequenceProperty(target, alphabet=alphabet)
+        task = SequenceProperty(target, alphabet=predictor.backbone.alphabet)
         run = JudgedTraining(predictor, task, stream, _batches(held_out), loop)
         prove_gradients(run)
         outcome = run.run(folder)
@@ -115,7 +115,7 @@ class FoldLearner:
         """The base with fresh adapters and a fresh head; the same for the same seed."""
         means = Means("lora", LoraSettings(recipe.rank, recipe.alpha, recipe.dropout))
         dtype = autocast_dtype(loop.precision, self.device)
-        backbone = load_base(self.model, base_dtype(means, dtype))
+        backbone = load_base(self.model, base_dtype(means, dtype), means.base)
         torch.manual_seed(loop.seed)
         predictor = Predictor(backbone, FitnessHead(backbone.config.width), target)
         apply_means(predictor, means, dtype)
@@ -188,7 +188,7 @@ def _predicted(
     return found
 
 
-def _require_positions(backbone: ESM, longest: int) -> None:
+def _require_positions(backbone: LanguageModel, longest: int) -> None:
     """InputError where the model has no position for the last residue."""
     if backbone.config.positions == "learned" and longest > WINDOW:
         raise InputError(

@@ -101,8 +101,9 @@ def freeze_unused(backbone: LanguageModel) -> None:
     for unused in (backbone.masked_language, backbone.contact):
         if unused is not None:
             unused.requires_grad_(False)
-    if backbone.config.positions == "rotary":
-        backbone.rotary_frequencies.requires_grad_(False)
+    for name, parameter in backbone.named_parameters():
+        if name.endswith("rotary_frequencies"):
+            parameter.requires_grad_(False)
 
 
 def _store(backbone: LanguageModel, means: Means, dtype: torch.dtype | None) -> None:

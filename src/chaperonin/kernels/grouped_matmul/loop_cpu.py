@@ -4,13 +4,14 @@ A loop in plain PyTorch joins the results of its groups, and its backward pass t
 and backward write each group's part once, into one tensor.
 """
 
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from chaperonin.kernels.grouped_matmul.gates import Gate, gated
+from chaperonin.kernels.grouped_matmul.rows import row_counts
 
 NAME = "loop_cpu"
 NOTE = "products of each group written in place, forward and backward; CPU, plain weight"
@@ -37,7 +38,7 @@ def grouped_matmul(
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None, counts: Tensor) -> Tensor:
     """Each group's product into its rows of the result."""
     result = x.new_empty(len(x), weight.shape[1])
-    for group, own in _groups(counts):
+    for group, own in _groups(counts, len(x)):
         torch.mm(x[own], weight[group].T, out=result[own])
         if bias is not None:
             result[own] += bias[group]
@@ -73,7 +74,7 @@ def _gradients(
     of_x = None if weight is None else gradient.new_empty(len(gradient), weight.shape[2])
     of_weight = None if x is None else gradient.new_empty(groups, gradient.shape[1], x.shape[1])
     of_bias = gradient.new_empty(groups, gradient.shape[1]) if wants_bias else None
-    for group, own in _groups(counts):
+    for group, own in _groups(counts, len(gradient)):
         if of_x is not None and weight is not None:
             torch.mm(gradient[own], weight[group], out=of_x[own])
         if of_weight is not None and x is not None:
@@ -83,9 +84,9 @@ def _gradients(
     return of_x, of_weight, of_bias
 
 
-def _groups(counts: Tensor) -> list[tuple[int, slice]]:
+def _groups(counts: Tensor, rows: int) -> list[tuple[int, slice]]:
     """Number of each group and its rows."""
-    ends = [0, *counts.cumsum(0).tolist()]
+    ends = accumulate(row_counts(counts, rows), initial=0)
     return [(group, slice(*bounds)) for group, bounds in enumerate(pairwise(ends))]
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from chaperonin.kernels.grouped_matmul.gates import Gate, gated
+from chaperonin.kernels.grouped_matmul.rows import row_counts
 from chaperonin.kernels.linear import Weight, linear, operation
 
 NAME = "packed_cpu"
@@ -44,7 +45,7 @@ def grouped_matmul(
     biases = [None] * len(weight.weights) if bias is None else bias.unbind()
     parts = [
         gated(linear(rows, own, add), gate)
-        for group, own, add in zip(x.split(counts.tolist()), weight.weights, biases, strict=True)
+        for group, own, add in zip(x.split(row_counts(counts, len(x))), weight.weights, biases, strict=True)
         for rows in group.split(BLOCK_ROWS)
         if len(rows) or not len(x)
     ]

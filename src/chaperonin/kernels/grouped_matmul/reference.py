@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from chaperonin.kernels.grouped_matmul.gates import Gate
+from chaperonin.kernels.grouped_matmul.rows import row_counts
 
 NAME = "reference"
 NOTE = "PyTorch's linear, group by group; any device and dtype, with gradient; waits for a GPU to count"
@@ -27,7 +28,7 @@ def grouped_matmul(
 ) -> Tensor:
     """Group after group, joined at the end."""
     biases = [None] * len(weight) if bias is None else bias.unbind()
-    parts = x.split(counts.tolist())
+    parts = x.split(row_counts(counts, len(x)))
     groups = zip(parts, weight.unbind(), biases, strict=True)
     return torch.cat([_plainly(functional.linear(part, own, add), gate) for part, own, add in groups])
 
