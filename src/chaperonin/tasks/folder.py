@@ -39,7 +39,7 @@ from chaperonin.tasks.calibration import Calibration
 from chaperonin.tasks.card import model_card
 from chaperonin.tasks.domain import Domain
 from chaperonin.tasks.encoder import encoder_config, read_encoder
-from chaperonin.tasks.heads import build_head
+from chaperonin.tasks.heads import PAIR_CHANNELS, build_head
 from chaperonin.tasks.huggingface import (
     PEFT_TASKS,
     add_to_model,
@@ -247,13 +247,17 @@ def _whole(folder: Path) -> Iterator[Path]:
 
 
 def _task(predictor: Predictor, base: Base, method: Method) -> dict[str, Any]:
-    """What task.json says of the weights."""
-    head = predictor.head
+    """What task.json says of the weights. `width` is there for a hidden layer of a width of its own."""
+    head, width = predictor.head, predictor.backbone.config.width
+    shape = {"pooling": getattr(head, "pooling", "mean"), "hidden": getattr(head, "hidden", "none")}
+    dense = getattr(head, "dense", None)
+    inner = dense.out_features if isinstance(dense, nn.Linear) else width
+    usual = PAIR_CHANNELS if predictor.target.level == "pairs" else width
     return {
         "format": FORMAT,
         "method": method,
         "target": predictor.target.as_json(),
-        "head": {"pooling": getattr(head, "pooling", "mean"), "hidden": getattr(head, "hidden", "none")},
+        "head": {**shape, **({"width": inner} if inner != usual else {})},
         "base": {"name": base.name, "sha256": base.sha256},
         "versions": {package: version(package) for package in ("chaperonin", "torch")},
     }
@@ -262,15 +266,15 @@ def _task(predictor: Predictor, base: Base, method: Method) -> dict[str, Any]:
 def _write_weights(
     folder: Path, predictor: Predictor, base: Base, method: Method, task: Mapping[str, Any]
 ) -> None:
-    target, shape = predictor.target, (task["head"]["pooling"], task["head"]["hidden"])
+    target, head = predictor.target, task["head"]
     state = predictor.head.state_dict()
     named = {key: value.detach().float().cpu().contiguous() for key, value in state.items()}
     write_atomically(folder / HEAD, save(named, {"format": "pt"}))
     if method == "full":
         save_folder(layout_of("esm"), predictor.backbone, folder)
-        add_to_model(folder, target, *shape, named)
+        add_to_model(folder, target, head, named)
     if method == "lora":
-        extra = head_tensors(target, *shape, named)
+        extra = head_tensors(target, head, named)
         task_type = PEFT_TASKS[target.level] if extra else None
         write_adapter(folder, collect(predictor.backbone), base.name, extra=extra, task_type=task_type)
         write_vocabulary(folder)
@@ -292,7 +296,7 @@ def _write_judgement(
     if metrics:
         write_atomically(folder / METRICS, _json(metrics))
     target, head = Target.from_json(task["target"]), task["head"]
-    opens_as = auto_class(target, head["pooling"], head["hidden"])
+    opens_as = auto_class(target, head)
     card = model_card(name, target, task["method"], task["base"]["name"], metrics, data, opens_as, head)
     write_atomically(folder / CARD, card)
     found = {"calibration": calibration.as_json(), "domain": domain is not None}
@@ -321,7 +325,7 @@ def read_trained(folder: Path) -> Trained:
     task = _read_task(folder)
     try:
         method, base = task["method"], Base(str(task["base"]["name"]), str(task["base"]["sha256"]))
-        pooling, hidden = task["head"]["pooling"], task["head"]["hidden"]
+        pooling, hidden, inner = task["head"]["pooling"], task["head"]["hidden"], task["head"].get("width", 0)
         target = Target.from_json(task["target"])
         has_domain, calibration = bool(task["domain"]), task["calibration"]
         if method not in ("full", "lora", "frozen") or pooling not in ("mean", "cls"):
@@ -333,7 +337,7 @@ def read_trained(folder: Path) -> Trained:
         folder,
         method,
         target,
-        _read_head(folder, build_head(target, width, pooling, hidden)),
+        _read_head(folder, build_head(target, width, pooling, hidden, inner)),
         pooling,
         Calibration.from_json(calibration, target.outputs, where),
         _read_domain(folder, width) if has_domain else None,
