@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -58,22 +57,17 @@ def main(arguments: list[str]) -> int:
 
 
 def _judged(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
-    """One task: its sizes, its measure, and that figure of every column, with seconds."""
+    """One task: its sizes, its measure, and that figure of every column."""
     folder = options.out / subject.config
     folder.mkdir(parents=True, exist_ok=True)
     rows = subject.write(options.data, folder / "table.tsv", 0.02 if options.quick else 1.0)
     measure = resolve(FineTuning, file=CONFIGS / f"{subject.config}.yaml").training.best
     found: dict[str, Figure] = {}
-    seconds: dict[str, float] = {}
     for name in subject.models:
-        begun = time.perf_counter()
         reached = _trained(subject, name, folder, options)
-        seconds[name] = time.perf_counter() - begun
         found[name] = reached["result"][measure]
     target = Target.from_json(reached["target"])
-    begun = time.perf_counter()
     found |= _baselines(target, rows, measure)
-    seconds["baselines"] = time.perf_counter() - begun
     sizes = {stage: sum(row["stage"] == stage for row in rows) for stage in SEEN}
     return {
         "task": subject.name,
@@ -81,7 +75,6 @@ def _judged(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
         "measure": measure,
         "sizes": sizes,
         "figures": found,
-        "seconds": seconds,
     }
 
 
@@ -108,7 +101,8 @@ def _baselines(target: Target, rows: Rows, measure: str) -> dict[str, Figure]:
         parts[stage] = baselines.Part([row["sequence"] for row in own], truth)
     said = {"one-hot": baselines.one_hot_ridge(target, parts), "BLOSUM": baselines.blosum(target, parts)}
     if target.kind == "regression":
-        said["wild type"] = baselines.to_wild_type(parts["train"].sequences[0], parts["test"].sequences)
+        wild = baselines.commonest(parts["train"].sequences)
+        said["wild type"] = list(-baselines.distances(parts["test"].sequences, [wild])[:, 0])
     return {name: figures(target, parts["test"].truth, own)[measure] for name, own in said.items()}
 
 
@@ -121,8 +115,7 @@ def as_text(measured: list[dict[str, Any]]) -> str:
     notes = []
     for own in measured:
         sizes = ", ".join(f"{count:,} {SEEN[stage]}" for stage, count in own["sizes"].items())
-        spent = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in own["seconds"].items())
-        notes.append(f"- {own['task']}: {own['about']}. {sizes}. Time: {spent}.")
+        notes.append(f"- {own['task']}: {own['about']}; {sizes}.")
     return "\n".join([*lines, "", *notes])
 
 

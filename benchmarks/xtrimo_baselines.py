@@ -1,5 +1,6 @@
 """What needs no language model: ridge on one-hot letters, and BLOSUM62 distances. Settings by the validation part."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -59,9 +60,9 @@ def blosum(target: Target, parts: Parts) -> list[Array]:
     return _nearest_variants(parts) if target.kind == "regression" else _best_aligned(target, parts)
 
 
-def to_wild_type(wild: str, sequences: Sequence[str]) -> list[Array]:
-    """Minus the distance of each variant; nothing is learned."""
-    return list(-distances(sequences, [wild])[:, 0])
+def commonest(sequences: Sequence[str]) -> str:
+    """The commonest residue at each place: of variants with a few changes each, the wild type."""
+    return "".join(Counter(letters).most_common(1)[0][0] for letters in zip(*sequences, strict=True))
 
 
 def distances(first: Sequence[str], second: Sequence[str]) -> Array:

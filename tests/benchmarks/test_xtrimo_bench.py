@@ -25,9 +25,12 @@ def test_distances_are_sums_over_the_matrix() -> None:
         for one in texts
     ]
     np.testing.assert_allclose(xtrimo_baselines.distances(texts, texts), expected, atol=1e-4)
-    np.testing.assert_allclose(
-        xtrimo_baselines.to_wild_type(texts[0], texts), -np.array(expected)[:, 0], atol=1e-4
-    )
+
+
+def test_the_commonest_residues_are_the_wild_type() -> None:
+    wild = LETTERS * 2
+    variants = [wild[:place] + "W" + wild[place + 1 :] for place in range(len(wild))]
+    assert xtrimo_baselines.commonest(variants) == wild
 
 
 @pytest.mark.parametrize("baseline", [xtrimo_baselines.one_hot_ridge, xtrimo_baselines.blosum])
