@@ -2,8 +2,8 @@
 
 Each task is trained with its preset (configs/xtrimo) as a user would train it, on a frozen base (GB1 with LoRA too),
 and judged on the same test part as ridge on one-hot letters and BLOSUM62 distances. The data are the open sets
-that the tasks go back to, not the files of the benchmark, and the larger ones are subsampled with seed 0. About ten
-minutes on two cores; a run that is stopped goes on.
+that the tasks go back to, not the files of the benchmark, and the larger ones are subsampled with seed 0. It took
+about twenty minutes on one core of a busy machine; a run that is stopped goes on.
 
     ./go bench xtrimo --out runs/xtrimo
 """

@@ -15,7 +15,9 @@ Predict = Callable[[Any], Array]
 ClassWeights = Literal["none", "balanced"] | Mapping[str, float]
 
 _STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)
-_ITERATIONS = 1000
+_ITERATIONS, _FEWEST = 1000, 50
+_WORK = 1_000_000_000
+"""Examples times classes times iterations, at most: with a thousand classes, converging would take hours."""
 _LEAST = 1e-6
 
 
@@ -153,7 +155,9 @@ def _fitted(features: Any, truth: NDArray[Any], weights: Array, strength: float)
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    model = LogisticRegression(C=strength, max_iter=_ITERATIONS)
+    work = len(truth) * len(np.unique(truth))
+    iterations = max(_FEWEST, min(_ITERATIONS, _WORK // work))
+    model = LogisticRegression(C=strength, max_iter=iterations)
     with warnings.catch_warnings():  # nearly converged is good enough for a baseline
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(features, truth, sample_weight=weights)
