@@ -47,6 +47,7 @@ class AlphaFold(torch.nn.Linear):
 """A package of OpenFold's names, with its softmax for GPUs."""
 
 
+@pytest.mark.slow
 def test_a_quick_run_measures_every_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--quick", "--threads", "1", "--out", str(tmp_path / "bench.json")]) == 0
     rows = json.loads((tmp_path / "bench.json").read_text())["rows"]

@@ -9,6 +9,7 @@ import pytest
 from benchmarks import protst_scaling
 
 
+@pytest.mark.slow
 def test_two_processes_are_measured_beside_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--quick", "--device", "cpu", "--processes", "2", "--steps", "3", "--pairs", "3"]
     assert protst_scaling.main([*words, "--out", str(tmp_path / "scaling.json")]) == 0

@@ -17,6 +17,7 @@ from chaperonin.errors import UnavailableError
 from chaperonin.kernels import (
     attention,
     gated_attention,
+    grouped_matmul,
     linear,
     outer_product_mean,
     pair_scores,
@@ -26,6 +27,7 @@ from chaperonin.kernels import (
 )
 from chaperonin.kernels.attention import packed_cuda
 from chaperonin.kernels.gated_attention import AttentionWeights
+from chaperonin.kernels.grouped_matmul import PackedGroups
 from chaperonin.kernels.host_memory import resident_bytes, return_free_memory
 from chaperonin.kernels.linear import int8, int8_frozen, onednn
 from chaperonin.kernels.pair_scores import ScoreWeights
@@ -159,6 +161,19 @@ def outer_product_mean_cases(body: Body, device: torch.device, dtype: torch.dtyp
         yield (pair.clone(), *rest), (pair.clone(), *rest)
 
 
+def grouped_matmul_cases(body: Body, device: torch.device, dtype: torch.dtype) -> Iterator[Case]:
+    for counts, inputs, outputs in (((1,), 8, 16), ((3, 0, 130, 1), 24, 32), ((0, 65, 0), 48, 16)):
+        x = random_tensor(sum(counts), inputs, device=device, dtype=dtype)
+        shapes = [(len(counts), outputs, inputs), (len(counts), outputs)]
+        weight, bias = random_weights(shapes, device, dtype)
+        prepared = (
+            PackedGroups(tuple(map(onednn.prepare, weight))) if body.name.startswith("packed") else weight
+        )
+        rows = torch.tensor(counts, device=device)
+        for add, gate in ((None, None), (bias, None), (bias, "swiglu"), (None, "geglu")):
+            yield (x, prepared, add, rows, gate), (x, weight, add, rows, gate)
+
+
 def random_weights(
     shapes: Iterable[tuple[int, ...]], device: torch.device, dtype: torch.dtype
 ) -> list[Tensor]:
@@ -186,6 +201,7 @@ CASES: dict[str, Callable[[Body, torch.device, torch.dtype], Iterator[Case]]] = 
     "pair_scores": pair_scores_cases,
     "triangle_multiplication": triangle_multiplication_cases,
     "outer_product_mean": outer_product_mean_cases,
+    "grouped_matmul": grouped_matmul_cases,
 }
 
 
@@ -272,7 +288,7 @@ def test_the_reference_takes_what_every_other_body_takes_and_comes_last(operatio
 def test_every_operation_has_cases() -> None:
     assert set(CASES) == set(OPERATIONS)
     found = (attention, linear, gated_attention, transition, pair_scores)
-    found += (triangle_multiplication, outer_product_mean)
+    found += (triangle_multiplication, outer_product_mean, grouped_matmul)
     assert {module.operation.name for module in found} == set(OPERATIONS)
 
 
@@ -292,7 +308,8 @@ def leaves(arguments: Iterable[Any]) -> list[Tensor]:
     found: list[Tensor] = []
     for own in arguments:
         if isinstance(own, Tensor):
-            found.append(own)
+            if own.is_floating_point():
+                found.append(own)
         elif isinstance(own, WEIGHTS):
             found += own
     return found

@@ -9,6 +9,7 @@ from torch import nn
 
 from chaperonin.kernels.segments import Segments
 from chaperonin.models import MODELS, layout_of
+from chaperonin.models.aido import AIDOConfig
 from chaperonin.models.alphafold.config import AlphaFoldConfig
 from chaperonin.models.esm import ESMConfig
 from chaperonin.models.protst import ProtSTConfig
@@ -44,9 +45,15 @@ SMALL: dict[str, list[Any]] = {
             width=16, labels=("M", "S"),
         ),
     ],
+    "fm4bio": [
+        AIDOConfig(width=32, depth=2, heads=4, inner_width=48, experts=4),
+        AIDOConfig(
+            width=32, depth=2, heads=4, inner_width=48, experts=0, post_norm_residual=True, transform=True, tied=True,
+        ),
+    ],
 }  # fmt: skip
 CASES = [(name, config) for name in MODELS for config in SMALL[name]]
-STREAMS = [case for case in CASES if case[0] == "esm"]
+STREAMS = [case for case in CASES if case[0] in ("esm", "fm4bio")]
 """Models that read a stream of tokens."""
 
 

@@ -66,7 +66,17 @@ def workplace(
     return tmp_path
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+SLOW = {"bench"}
+"""Pages of whose commands each is a benchmark."""
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=page.stem, marks=[pytest.mark.slow] if page.stem in SLOW else [])
+        for page in PAGES
+    ],
+)
 def test_a_page_does_what_it_says(page: Path, workplace: Path) -> None:
     names: dict[str, object] = {}
     for language, text in fences(page):

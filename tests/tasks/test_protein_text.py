@@ -143,7 +143,7 @@ def test_every_part_learns(words: WordPieces, pairs: list[Pair], model: ProtST) 
         assert unused or parameter.grad.any() or name.endswith("key.bias"), name
 
 
-@pytest.mark.parametrize("world", [2, 4])
+@pytest.mark.parametrize("world", [pytest.param(2, marks=pytest.mark.slow), 4])
 def test_several_processes_have_the_loss_and_gradients_of_one(world: int, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={world}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}

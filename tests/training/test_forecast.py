@@ -99,7 +99,12 @@ def test_fine_tuning_takes_what_was_predicted(inputs: Path, tmp_path: Path, mean
 
 @pytest.mark.alone
 @pytest.mark.parametrize(
-    ("method", "steps"), [("full", 4), pytest.param("lora", 4, marks=pytest.mark.slow), ("frozen", 500)]
+    ("method", "steps"),
+    [
+        pytest.param("full", 4, marks=pytest.mark.slow),
+        pytest.param("lora", 4, marks=pytest.mark.slow),
+        ("frozen", 500),
+    ],
 )
 def test_time_is_foreseen_within_a_factor_either_way(
     inputs: Path, tmp_path: Path, method: str, steps: int

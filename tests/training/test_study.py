@@ -41,9 +41,9 @@ def events(folder: Path) -> list[dict[str, Any]]:
     ("kind", "measure", "baseline"),
     [
         ("multiclass", "mcc", "majority"),
-        ("multilabel", "auc", "majority"),
-        ("regression", "rmse", "mean"),
-        ("residue", "mcc", "majority"),
+        pytest.param("multilabel", "auc", "majority", marks=pytest.mark.slow),
+        pytest.param("regression", "rmse", "mean", marks=pytest.mark.slow),
+        pytest.param("residue", "mcc", "majority", marks=pytest.mark.slow),
         ("pairs", "auc", "separation"),
     ],
 )
@@ -83,12 +83,12 @@ def test_every_kind_of_label_is_learned_judged_and_kept(
     [
         ("binary", "lora", "mcc"),
         ("binary", "frozen", "recall/M"),
-        ("multiclass", "frozen", "auc"),
+        pytest.param("multiclass", "frozen", "auc", marks=pytest.mark.slow),
         ("multilabel", "frozen", "f1_micro"),
         ("regression", "frozen", "spearman"),
-        ("regression", "full", "rmse"),
+        pytest.param("regression", "full", "rmse", marks=pytest.mark.slow),
         ("residue", "frozen", "mcc"),
-        ("pairs", "lora", "precision at L/5"),
+        pytest.param("pairs", "lora", "precision at L/5", marks=pytest.mark.slow),
     ],
 )
 def test_any_figure_chooses_the_weights_and_the_end(

@@ -20,7 +20,9 @@ from chaperonin.adapt.lora_files import Adapter, own_tensors
 from chaperonin.errors import UsageError, WeightsError
 from chaperonin.kernels.linear.reference import ACTIVATIONS
 from chaperonin.kernels.segments import Segments
-from chaperonin.models.esm.model import ESM, Attention, FeedForward
+from chaperonin.layers.attention import Attention
+from chaperonin.layers.language import LanguageModel
+from chaperonin.models.esm.model import FeedForward
 
 Rows = slice | Tensor
 """Tokens of a stream: neighbours, or their numbers."""
@@ -33,7 +35,7 @@ class AdapterBank:
         hidden = model(tokens, segments)
     """
 
-    def __init__(self, model: ESM) -> None:
+    def __init__(self, model: LanguageModel) -> None:
         self._model = model
         self._places = _places(model)
         self._additions: dict[str, dict[str, list[Addition]]] = {}
@@ -160,7 +162,7 @@ class AdaptedFeedForward(nn.Module):
         is_rest = torch.ones(segments.total, dtype=torch.bool)
         for one in chosen:
             is_rest[one.rows] = False
-        self.rest = _numbers(is_rest.numpy(), layer.up.bias.device)
+        self.rest = _numbers(is_rest.numpy(), chosen[0].additions[0].down.device)
 
     def forward(self, x: Tensor, residual: Tensor) -> Tensor:
         """down(gelu(up(x))) + residual, both products with what is added to them."""
@@ -201,11 +203,12 @@ class Place:
     """Rows of B as the product has its columns."""
 
 
-def _places(model: ESM) -> dict[str, Place]:
+def _places(model: LanguageModel) -> dict[str, Place]:
     """Name of each linear layer in the plain model → its place in this one."""
     places: dict[str, Place] = {}
     width = model.config.width
     inner = model.config.inner_width
+    like = model.embedding.word.weight
     shapes = {"up": (width, inner), "down": (inner, width)}
     for name, module in model.named_modules():
         if isinstance(module, InferenceAttention):
@@ -216,19 +219,18 @@ def _places(model: ESM) -> dict[str, Place]:
                     "",
                     columns,
                     (width, width),
-                    module.project.bias,
+                    like,
                     partial(module.arrange, role),
                 )
-            places[f"{name}.out"] = _alone(f"{name}.out", (width, width), module.out.bias)
+            places[f"{name}.out"] = _alone(f"{name}.out", (width, width), like)
         elif isinstance(module, InferenceFeedForward):
             for part, shape in shapes.items():
-                bias = getattr(module, part).bias
-                places[f"{name}.{part}"] = Place(name, part, slice(None), shape, bias, _as_it_is)
+                places[f"{name}.{part}"] = Place(name, part, slice(None), shape, like, _as_it_is)
         elif isinstance(module, Attention | FeedForward):
             for child, layer in module.named_modules():
                 if isinstance(layer, nn.Linear):
                     path = f"{name}.{child}"
-                    places[path] = _alone(path, (layer.in_features, layer.out_features), layer.bias)
+                    places[path] = _alone(path, (layer.in_features, layer.out_features), like)
     return places
 
 

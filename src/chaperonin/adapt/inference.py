@@ -11,10 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from chaperonin.errors import UsageError
+from chaperonin.kernels.grouped_matmul import Gate, PackedGroups, grouped_matmul
 from chaperonin.kernels.linear import Weight, linear
 from chaperonin.kernels.linear.reference import Activation
+from chaperonin.layers.attention import Attention, Rotation
 from chaperonin.layers.linear import Linear
-from chaperonin.models.esm.model import Attention, FeedForward, Rotation
+from chaperonin.layers.rotary import rotate
+from chaperonin.models.aido.experts import GroupedLinear
+from chaperonin.models.esm.model import FeedForward
 
 Prepare = Callable[[Tensor], Weight]
 """Weight `[outputs, inputs]` to what a faster body of the linear kernel takes."""
@@ -43,7 +47,7 @@ class InferenceLinear(nn.Module):
 
     fuses = True
 
-    def __init__(self, weight: Tensor, bias: Tensor, prepare: Prepare) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, prepare: Prepare) -> None:
         super().__init__()
         self.weight = prepare(weight)
         self.bias = bias
@@ -66,15 +70,18 @@ class InferenceAttention(nn.Module):
     def __init__(self, layer: Attention, prepare: Prepare) -> None:
         super().__init__()
         self.head_dim = layer.head_dim
+        self.turns_halves = layer.turns_halves
         self.out = InferenceLinear.of(layer.out, prepare)
         project = layer.project
         parts = [_plain(part) for part in (project.query, project.key, project.value)]
         # Each part is (weight, bias); what is done to the rows of one is done to the other.
         arranged = [
-            [self.arrange(role, tensor) for tensor in part] for role, part in zip("qkv", parts, strict=True)
+            [None if tensor is None else self.arrange(role, tensor) for tensor in part]
+            for role, part in zip("qkv", parts, strict=True)
         ]
         weights, biases = zip(*arranged, strict=True)
-        self.project = InferenceLinear(torch.cat(weights), torch.cat(biases), prepare)
+        bias = None if biases[0] is None else torch.cat(biases)
+        self.project = InferenceLinear(torch.cat(weights), bias, prepare)
 
     def arrange(self, role: str, rows: Tensor) -> Tensor:
         """Rows of the weight, the bias or an addition of one part (q, k or v), as the one product has them."""
@@ -88,17 +95,19 @@ class InferenceAttention(nn.Module):
 
         Query and key are reordered alike, so their dot products stay the same.
         """
-        if self.head_dim % 2:  # nothing turns: such a model has learned positions
+        if self.head_dim % 2 or not self.turns_halves:  # of an odd number none turns: positions are learned
             return rows
         return rows.unflatten(0, (-1, 2, self.head_dim // 2)).transpose(1, 2).flatten(0, 2)
 
     def heads(self, x: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor, Tensor]:
         """Query (scaled), key and value as `[tokens, heads, head_dim]`, turned by position; channels in pairs."""
         heads = self.project(x).unflatten(-1, (3, -1, self.head_dim))
-        if rotation is not None:
+        if rotation is not None and self.turns_halves:
             turns = torch.complex(*rotation)[:, None]  # [tokens, 1, 1, head_dim / 2]
             torch.view_as_complex(heads[:, :2].unflatten(-1, (-1, 2))).mul_(turns)
         query, key, value = heads.unbind(1)
+        if rotation is not None and not self.turns_halves:
+            query, key = rotate(query, *rotation), rotate(key, *rotation)
         return query, key, value
 
 
@@ -120,25 +129,44 @@ class InferenceFeedForward(nn.Module):
         return result
 
 
-def _plain(layer: nn.Module) -> tuple[Tensor, Tensor]:
+class InferenceGroupedLinear(nn.Module):
+    """One linear layer per expert, without parameters."""
+
+    def __init__(self, layer: GroupedLinear, prepare: Prepare) -> None:
+        super().__init__()
+        _require_plain(layer.weight)
+        weights = layer.weight.detach()
+        self.weight = PackedGroups(tuple(prepare(weight) for weight in weights))
+        self.bias = None if layer.bias is None else layer.bias.detach().clone()
+
+    def forward(self, x: Tensor, counts: Tensor, gate: Gate | None = None) -> Tensor:
+        """gate(x weightᵀ + bias), each row with its own group's."""
+        return grouped_matmul(x, self.weight, self.bias, counts, gate)
+
+
+def _plain(layer: nn.Module) -> tuple[Tensor, Tensor | None]:
     """Weight and bias of a layer that nothing wraps."""
     if type(layer) is not Linear:
         raise UsageError(
             f"{type(layer).__name__} stands where a plain linear layer is expected",
             advice="Merge adapters into the weights first; a prepared model cannot be prepared again.",
         )
-    weight, bias = layer.weight.detach(), layer.bias.detach()
+    _require_plain(layer.weight)
+    return layer.weight.detach(), None if layer.bias is None else layer.bias.detach().clone()
+
+
+def _require_plain(weight: Tensor) -> None:
     if weight.dtype != torch.float32 or weight.device.type != "cpu":
         raise UsageError(
             f"weights are {weight.dtype} on {weight.device}, and are laid out from fp32 on the CPU",
             advice="Load the model in fp32 on the CPU, then prepare it.",
         )
-    return weight, bias.clone()
 
 
 _REPLACEMENTS: dict[type[nn.Module], Callable[..., nn.Module]] = {
     Attention: InferenceAttention,
     FeedForward: InferenceFeedForward,
+    GroupedLinear: InferenceGroupedLinear,
     Linear: InferenceLinear.of,
 }
 """Layer → what infers in its place."""

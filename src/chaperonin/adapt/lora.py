@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from chaperonin.adapt.lora_files import Adapter, own_tensors, read_adapter, roles_of, write_adapter
 from chaperonin.errors import ChaperoninError, UsageError, WeightsError
+from chaperonin.layers.language import LanguageModel
 from chaperonin.layers.linear import Linear
-from chaperonin.models.esm.model import ESM
 from chaperonin.models.esm.roles import ROLES as MODULES
 
 __all__ = [
@@ -43,7 +43,7 @@ class LoraSettings:
     """Roles: query, key, value, attention output, both layers of the feed-forward, and the head in full."""
 
 
-def add_lora(model: ESM, settings: LoraSettings) -> None:
+def add_lora(model: LanguageModel, settings: LoraSettings) -> None:
     """Wrap the layers of the settings' roles, in place, and freeze everything else of the model.
 
     B starts at zero, so the model's results stay the same; A and B are fp32 whatever the base is. Layers that are
@@ -67,7 +67,7 @@ def add_lora(model: ESM, settings: LoraSettings) -> None:
     model.train(model.training)
 
 
-def _check(model: ESM, settings: LoraSettings) -> list[str]:
+def _check(model: LanguageModel, settings: LoraSettings) -> list[str]:
     """Ends of the module names that the roles stand for."""
     if settings.rank < 1 or not settings.alpha > 0 or not 0 <= settings.dropout < 1:
         raise UsageError(
@@ -95,7 +95,7 @@ def _check(model: ESM, settings: LoraSettings) -> list[str]:
     return [end for role in roles for end in MODULES[role]]
 
 
-def collect(model: ESM) -> Adapter:
+def collect(model: LanguageModel) -> Adapter:
     """A copy of the adapter that `add_lora` put into the model, on the CPU in fp32."""
     wrapped = _wrapped(model)
     if not wrapped:
@@ -113,7 +113,7 @@ def collect(model: ESM) -> Adapter:
     )
 
 
-def merge(model: ESM, adapter: Adapter) -> None:
+def merge(model: LanguageModel, adapter: Adapter) -> None:
     """Add the adapter to the weights of a plain model, in place; products are in fp32, whatever the weights are.
 
     What the adapter trained in full of the model itself (a norm, the language head) takes the place of the model's.

@@ -14,7 +14,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def cast(model: Model, precision: Literal["fp32", "bf16"]) -> Model:
-    """Round every parameter of the model, in place, but the rotary frequencies: angles need all digits.
+    """Round every parameter of the model, in place, but those that need all digits: angles, and routers' scores.
 
     Raises UnavailableError for bf16 where the model's device would only emulate it.
     """
@@ -22,7 +22,7 @@ def cast(model: Model, precision: Literal["fp32", "bf16"]) -> Model:
     if dtype == torch.bfloat16:
         require_bf16(next(model.parameters()).device)
     for name, parameter in model.named_parameters():
-        if not name.endswith("rotary_frequencies"):
+        if not name.endswith(("rotary_frequencies", "router.weight")):
             parameter.data = parameter.data.to(dtype)
     return model
 

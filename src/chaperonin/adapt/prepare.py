@@ -24,7 +24,7 @@ def prepare(model: Model, precision: Precision, device: torch.device) -> tuple[M
 
     Raises UnavailableError for what was asked for by name and this machine does not have.
     """
-    chosen = _choose(precision, device)
+    chosen = choose_precision(precision, device)
     model = model.eval().requires_grad_(False)
     if device.type != "cpu":
         return cast(model.to(device), "bf16" if chosen == "bf16" else "fp32"), chosen
@@ -37,7 +37,8 @@ def prepare(model: Model, precision: Precision, device: torch.device) -> tuple[M
     return (model if onednn.lacks() else pack_linears(model)), chosen
 
 
-def _choose(precision: Precision, device: torch.device) -> Literal["fp32", "bf16", "int8"]:
+def choose_precision(precision: Precision, device: torch.device) -> Literal["fp32", "bf16", "int8"]:
+    """What a precision means on a device; UnavailableError for one that it does not have."""
     if precision == "auto":
         return "bf16" if device.type == "cuda" and not lacks_bf16(device) else "fp32"
     if precision == "int8" and device.type != "cpu":

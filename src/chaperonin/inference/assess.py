@@ -24,7 +24,7 @@ from chaperonin.inference.predict import (
     write_predictions,
 )
 from chaperonin.inference.sequences import SequenceJob, SequenceSettings, fit, sequence_key, tokens_of
-from chaperonin.models.esm.model import ESM
+from chaperonin.layers.language import LanguageModel
 from chaperonin.tasks.calibration import calibration_error, confidences
 from chaperonin.tasks.curves import curves
 from chaperonin.tasks.figures import figures
@@ -70,7 +70,7 @@ class LabelledJob(SequenceJob):
     read: Callable[[Path], Dataset] = field(kw_only=True)
     """Input → the examples, with labels of the target."""
 
-    def _plan(self, job: Job, source: Path, model: ESM) -> None:
+    def _plan(self, job: Job, source: Path, model: LanguageModel) -> None:
         dataset = self.read(source)
         with job.planning() as plan:
             for rejected in dataset.rejected:
@@ -87,7 +87,7 @@ class LabelledJob(SequenceJob):
                 extra = {"length": len(sequence), "truth": example.label, "stage": example.stage, "notes": []}
                 plan.record(example.number, example.id, key, extra, example.where)
 
-    def _usable(self, example: Example, model: ESM) -> str:
+    def _usable(self, example: Example, model: LanguageModel) -> str:
         """The sequence as it will be run; an error where it or its label cannot be used."""
         sequence, cut = fit(example.sequence, self.settings.long, example.where)
         if cut and self.target.level != "sequence":
@@ -102,13 +102,17 @@ class LabelledJob(SequenceJob):
 
 
 def evaluate_job(
-    model: ESM, source: Path, outdir: Path, settings: EvaluateSettings | None = None, overwrite: bool = False
+    model: LanguageModel,
+    source: Path,
+    outdir: Path,
+    settings: EvaluateSettings | None = None,
+    overwrite: bool = False,
 ) -> Outcome:
     """Evaluate into OUTDIR: metrics.json and predictions.csv with the truth; resumes after a kill."""
     settings = settings or EvaluateSettings()
     trained = trained_of(model)
 
-    def write(job: Job, outdir: Path, model: ESM) -> list[Path]:
+    def write(job: Job, outdir: Path, model: LanguageModel) -> list[Path]:
         files = write_predictions(job, outdir, trained, LABELS)
         return [*files, write_metrics(outdir, judge(job, trained, settings.draws))]
 

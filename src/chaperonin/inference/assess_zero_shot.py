@@ -33,7 +33,7 @@ from chaperonin.inference.zero_shot import (
     stored_prediction,
     with_digest,
 )
-from chaperonin.models.esm.model import ESM
+from chaperonin.layers.language import LanguageModel
 from chaperonin.tasks.figures import figures
 from chaperonin.tasks.labels import number_in, shown
 from chaperonin.tasks.target import Target
@@ -53,7 +53,7 @@ def evaluate_zero_shot_job(
     classes = classes_of(model, prompts_of(settings), settings.compat)
     target = classes.target
 
-    def write(job: Job, outdir: Path, tower: ESM) -> list[Path]:
+    def write(job: Job, outdir: Path, tower: LanguageModel) -> list[Path]:
         prediction = partial(stored_prediction, classes, job)
 
         def shares(record: JobRecord) -> NDArray[Any]:

@@ -17,7 +17,7 @@ from chaperonin.files import atomic_file
 from chaperonin.inference.jobs import Job, Outcome
 from chaperonin.inference.memory import free_bytes
 from chaperonin.inference.sequences import SequenceJob, SequenceSettings, fit, forecast, read_source
-from chaperonin.models.esm.model import ESM
+from chaperonin.layers.language import LanguageModel
 from chaperonin.protein.sequence import file_names
 
 
@@ -36,7 +36,7 @@ class ContactMap:
     """`[length, length]` probabilities; NaN where no window saw both residues (above 1,022 residues only)."""
 
 
-def contact_map(model: ESM, sequence: str) -> NDArray[np.float32]:
+def contact_map(model: LanguageModel, sequence: str) -> NDArray[np.float32]:
     """Probability that residues i and j are in contact, `[length, length]`; long proteins in blended windows."""
     spans = windows(len(sequence))
     if len(spans) == 1:
@@ -44,7 +44,7 @@ def contact_map(model: ESM, sequence: str) -> NDArray[np.float32]:
     return blend_maps((_map(model, sequence[span.start : span.stop]) for span in spans), len(sequence))
 
 
-def _map(model: ESM, sequence: str) -> NDArray[np.float32]:
+def _map(model: LanguageModel, sequence: str) -> NDArray[np.float32]:
     batch = make_batch([model.alphabet.encode(sequence)]).to(next(model.parameters()).device)
     with torch.inference_mode():
         (contacts,) = model.contacts(batch.tokens, batch.segments)
@@ -52,7 +52,7 @@ def _map(model: ESM, sequence: str) -> NDArray[np.float32]:
 
 
 def contacts(
-    model: ESM, source: str | Path | Mapping[str, str], settings: ContactSettings | None = None
+    model: LanguageModel, source: str | Path | Mapping[str, str], settings: ContactSettings | None = None
 ) -> Iterator[ContactMap | Rejected]:
     """Contact maps of a file, a folder or a mapping id → sequence, one at a time, in input order.
 
@@ -73,7 +73,11 @@ def contacts(
 
 
 def contacts_job(
-    model: ESM, source: Path, outdir: Path, settings: ContactSettings | None = None, overwrite: bool = False
+    model: LanguageModel,
+    source: Path,
+    outdir: Path,
+    settings: ContactSettings | None = None,
+    overwrite: bool = False,
 ) -> Outcome:
     """Maps into OUTDIR/contacts/ID.npz; resumes after a kill."""
     return SequenceJob(
@@ -81,7 +85,7 @@ def contacts_job(
     ).run(model, source, outdir, overwrite)
 
 
-def _compute(model: ESM, sequences: Sequence[str], budget: int) -> list[dict[str, Any]]:
+def _compute(model: LanguageModel, sequences: Sequence[str], budget: int) -> list[dict[str, Any]]:
     # One sequence at a time: a map is the square of a length, and batching gains nothing on it.
     return [
         {"contacts": contact_map(model, sequence), "sequence": np.frombuffer(sequence.encode(), np.uint8)}
@@ -89,12 +93,12 @@ def _compute(model: ESM, sequences: Sequence[str], budget: int) -> list[dict[str
     ]
 
 
-def forecast_contacts(model: ESM, source: Path, settings: ContactSettings) -> str:
+def forecast_contacts(model: LanguageModel, source: Path, settings: ContactSettings) -> str:
     """What a run would take: records, tokens, memory, disk, time."""
     return forecast(model, source, settings, _result_bytes)
 
 
-def _result_bytes(model: ESM, length: int) -> int:
+def _result_bytes(model: LanguageModel, length: int) -> int:
     return 4 * length**2
 
 
@@ -114,7 +118,7 @@ def _require_memory(length: int, where: str) -> None:
         )
 
 
-def _write(job: Job, outdir: Path, model: ESM) -> list[Path]:
+def _write(job: Job, outdir: Path, model: LanguageModel) -> list[Path]:
     folder = outdir / "contacts"
     folder.mkdir(exist_ok=True)
     done = [record for record in job.records() if not record.failed]

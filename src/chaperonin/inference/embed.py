@@ -18,7 +18,7 @@ from chaperonin.files import atomic_file
 from chaperonin.inference.jobs import Job, JobRecord, Outcome
 from chaperonin.inference.memory import batch_tokens
 from chaperonin.inference.sequences import SequenceJob, SequenceSettings, fit, forecast, read_source
-from chaperonin.models.esm.model import ESM
+from chaperonin.layers.language import LanguageModel
 from chaperonin.tasks import features
 
 _ROWS = 4096
@@ -47,13 +47,13 @@ class Embeddings:
     failures: list[Rejected]
 
 
-def represent(model: ESM, sequences: Sequence[str], token_budget: int) -> list[NDArray[np.float32]]:
+def represent(model: LanguageModel, sequences: Sequence[str], token_budget: int) -> list[NDArray[np.float32]]:
     """Representation `[length, width]` of each sequence, without ends; long ones in blended windows."""
     return [vectors[1:] for vectors in features.represent(model, sequences, token_budget)]
 
 
 def embed(
-    model: ESM, source: str | Path | Mapping[str, str], settings: EmbedSettings | None = None
+    model: LanguageModel, source: str | Path | Mapping[str, str], settings: EmbedSettings | None = None
 ) -> Embeddings:
     """Embed the records of a file, a folder or a mapping id → sequence, in memory.
 
@@ -84,19 +84,23 @@ def embed(
 
 
 def embed_job(
-    model: ESM, source: Path, outdir: Path, settings: EmbedSettings | None = None, overwrite: bool = False
+    model: LanguageModel,
+    source: Path,
+    outdir: Path,
+    settings: EmbedSettings | None = None,
+    overwrite: bool = False,
 ) -> Outcome:
     """Embed into OUTDIR: embeddings.h5 per residue, embeddings.parquet per protein; resumes after a kill."""
     settings = settings or EmbedSettings()
 
-    def compute(model: ESM, sequences: Sequence[str], budget: int) -> list[dict[str, Any]]:
+    def compute(model: LanguageModel, sequences: Sequence[str], budget: int) -> list[dict[str, Any]]:
         vectors = represent(model, sequences, budget)
         proteins = [{"protein": own.mean(axis=0)} for own in vectors]
         if settings.level == "protein":
             return proteins
         return [{"residues": own, **mean} for own, mean in zip(vectors, proteins, strict=True)]
 
-    def write(job: Job, outdir: Path, model: ESM) -> list[Path]:
+    def write(job: Job, outdir: Path, model: LanguageModel) -> list[Path]:
         files = []
         if settings.level != "residue":
             files.append(_write_parquet(job, outdir / "embeddings.parquet", model.config.width))
@@ -109,12 +113,12 @@ def embed_job(
     )
 
 
-def forecast_embed(model: ESM, source: Path, settings: EmbedSettings) -> str:
+def forecast_embed(model: LanguageModel, source: Path, settings: EmbedSettings) -> str:
     """What `embed_job` would take."""
     return forecast(model, source, settings, partial(_result_bytes, settings))
 
 
-def _result_bytes(settings: EmbedSettings, model: ESM, length: int) -> int:
+def _result_bytes(settings: EmbedSettings, model: LanguageModel, length: int) -> int:
     vectors = 1 if settings.level == "protein" else 1 + length
     return 4 * model.config.width * vectors
 

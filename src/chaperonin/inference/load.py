@@ -7,13 +7,15 @@ from typing import Literal
 
 from torch import nn
 
+from chaperonin.adapt.filled import load_filled
 from chaperonin.adapt.prepare import prepare
 from chaperonin.errors import UsageError
 from chaperonin.kernels.hardware import choose_device
+from chaperonin.layers.language import LanguageModel
 from chaperonin.models import layout_of
-from chaperonin.models.esm.model import ESM
 from chaperonin.tasks.folder import Trained, read_trained, trained_folder, weights_digest
-from chaperonin.weights.files import read_config
+from chaperonin.weights.files import read_config, weight_files
+from chaperonin.weights.headers import count_parameters
 from chaperonin.weights.hub import resolve
 from chaperonin.weights.pretrained import load_folder
 
@@ -41,7 +43,7 @@ class Origin:
         return weights_digest(self.folder) if self.trained is None else self.trained.sha256
 
 
-def load(name: str = BUNDLED, *, precision: Precision = "auto", device: str = "auto") -> ESM:
+def load(name: str = BUNDLED, *, precision: Precision = "auto", device: str = "auto") -> LanguageModel:
     """Model by hub name, by folder, or the bundled one, in evaluation mode; `origin_of` says which.
 
     A folder that `chaperonin train` wrote gives the model with what it learned in its weights, and its head beside it.
@@ -59,18 +61,24 @@ def load(name: str = BUNDLED, *, precision: Precision = "auto", device: str = "a
         folder = resolve(name)
         kind = read_config(folder).get("model_type")
         layout = layout_of(kind, where=str(folder))
+        if kind == "fm4bio":
+            filled, chosen = load_filled(layout, folder, precision, where)
+            assert isinstance(filled, LanguageModel)
+            parameters = count_parameters(weight_files(folder))
+            filled.origin = Origin(name, folder, chosen, str(where), parameters)  # type: ignore[assignment]
+            return filled
         if kind != "esm":
             raise UsageError(
                 f"{name} is no language model",
                 advice="`chaperonin fold` runs an AlphaFold, `search` and --prompts run a ProtST.",
             )
         model = load_folder(layout, folder)
-        assert isinstance(model, ESM)
+        assert isinstance(model, LanguageModel)
     else:
         folder, model = trained.folder, trained.backbone()
     parameters = sum(parameter.numel() for parameter in model.parameters())
     model, chosen = prepare(model, precision, where)
-    assert isinstance(model, ESM)
+    assert isinstance(model, LanguageModel)
     model.origin = Origin(name, folder, chosen, str(where), parameters, trained)  # type: ignore[assignment]
     return model
 

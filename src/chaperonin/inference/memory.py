@@ -6,6 +6,7 @@ run over blocks of rows, seven). The feed-forward's inner activation exists for 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -13,7 +14,7 @@ from chaperonin.errors import UsageError
 from chaperonin.inference.load import origin_of
 from chaperonin.inference.provenance import peak_memory
 from chaperonin.kernels.host_memory import free_host_bytes, resident_bytes, return_free_memory
-from chaperonin.models.esm.model import ESM, ESMConfig
+from chaperonin.layers.language import LanguageModel
 from chaperonin.parallel.cores import CORE_TOKENS
 
 CPU_BATCH_TOKENS = 4096
@@ -46,13 +47,13 @@ FOOTPRINTS = {
 }
 
 
-def activation_bytes(config: ESMConfig, tokens: int, element_bytes: int = 4, vectors: int = 8) -> int:
+def activation_bytes(config: Any, tokens: int, element_bytes: int = 4, vectors: int = 8) -> int:
     """Peak of what a forward pass over `tokens` packed tokens holds besides the weights."""
     inner = min(tokens, _FEED_FORWARD_ROWS) * (config.inner_width + config.width)
-    return element_bytes * (tokens * vectors * config.width + inner)
+    return element_bytes * (tokens * (vectors * config.width + config.wide) + inner)
 
 
-def batch_tokens(model: ESM, asked: int | None) -> int:
+def batch_tokens(model: LanguageModel, asked: int | None) -> int:
     """Tokens per batch: what was asked for, or what suits the device and fits its free memory."""
     if asked is not None:
         if asked < 1:
@@ -65,6 +66,8 @@ def batch_tokens(model: ESM, asked: int | None) -> int:
     usual = (
         GPU_BATCH_TOKENS if device.type == "cuda" else min(CPU_BATCH_TOKENS, _HEAP_BYTES // query_key_value)
     )
+    if device.type == "cpu" and model.config.wide:
+        usual = CPU_BATCH_TOKENS  # of each batch an expert sees a part, and needs rows enough of its own
     per_token = activation_bytes(model.config, 1)
     return max(1024, min(usual, int(_SHARE * free_bytes(device)) // per_token))
 
@@ -76,7 +79,7 @@ def free_bytes(device: torch.device) -> int:
     return free_host_bytes()
 
 
-def predicted_peak_bytes(model: ESM, tokens: int, kept_bytes: int = 0) -> int:
+def predicted_peak_bytes(model: LanguageModel, tokens: int, kept_bytes: int = 0) -> int:
     """Peak of a run of batches of `tokens` tokens: on a GPU its tensors, else the whole process.
 
     kept_bytes: results that wait to be written; a shard, as large as they are, is made of them between two batches.

@@ -18,7 +18,7 @@ from chaperonin.inference.jobs import Job, JobRecord, Outcome
 from chaperonin.inference.load import origin_of
 from chaperonin.inference.memory import batch_tokens
 from chaperonin.inference.sequences import SequenceJob, SequenceSettings, fit, read_source
-from chaperonin.models.esm.model import ESM
+from chaperonin.layers.language import LanguageModel
 from chaperonin.protein.sequence import file_names
 from chaperonin.tasks.features import represent
 from chaperonin.tasks.folder import Trained
@@ -53,7 +53,7 @@ class Predictions:
         return zip(self.ids, self.predictions, strict=True)
 
 
-def trained_of(model: ESM) -> Trained:
+def trained_of(model: LanguageModel) -> Trained:
     """What `load` found beside the model; UsageError for a model that was not fine-tuned."""
     origin = origin_of(model)
     if origin.trained is None:
@@ -65,7 +65,7 @@ def trained_of(model: ESM) -> Trained:
 
 
 def predict(
-    model: ESM, source: str | Path | Mapping[str, str], settings: PredictSettings | None = None
+    model: LanguageModel, source: str | Path | Mapping[str, str], settings: PredictSettings | None = None
 ) -> Predictions:
     """Predict for the records of a file, a folder or a mapping id → sequence, in memory.
 
@@ -92,18 +92,22 @@ def predict(
     return Predictions(trained.target, ids, [found[sequence] for sequence in sequences], failures)
 
 
-def outputs_of(model: ESM, sequences: Sequence[str], token_budget: int) -> list[Output]:
+def outputs_of(model: LanguageModel, sequences: Sequence[str], token_budget: int) -> list[Output]:
     """Logits and distance of each sequence; long ones from blended windows."""
     return trained_of(model).outputs(represent(model, sequences, token_budget))
 
 
 def predict_job(
-    model: ESM, source: Path, outdir: Path, settings: PredictSettings | None = None, overwrite: bool = False
+    model: LanguageModel,
+    source: Path,
+    outdir: Path,
+    settings: PredictSettings | None = None,
+    overwrite: bool = False,
 ) -> Outcome:
     """Predict into OUTDIR: predictions.csv, and per residue or pair a file of its own; resumes after a kill."""
     trained = trained_of(model)
 
-    def write(job: Job, outdir: Path, model: ESM) -> list[Path]:
+    def write(job: Job, outdir: Path, model: LanguageModel) -> list[Path]:
         return write_predictions(job, outdir, trained)
 
     return SequenceJob(
@@ -111,7 +115,7 @@ def predict_job(
     ).run(model, source, outdir, overwrite)
 
 
-def compute(model: ESM, sequences: Sequence[str], budget: int) -> list[dict[str, Any]]:
+def compute(model: LanguageModel, sequences: Sequence[str], budget: int) -> list[dict[str, Any]]:
     """The arrays that a job keeps of each sequence."""
     outputs = outputs_of(model, sequences, budget)
     return [
@@ -124,7 +128,7 @@ def compute(model: ESM, sequences: Sequence[str], budget: int) -> list[dict[str,
     ]
 
 
-def result_bytes(model: ESM, length: int) -> int:
+def result_bytes(model: LanguageModel, length: int) -> int:
     """Size of what `compute` keeps of one sequence."""
     target = trained_of(model).target
     logits = {"sequence": target.outputs, "residue": length * target.outputs, "pairs": length**2}

@@ -18,8 +18,8 @@ from chaperonin.data.words import LONGEST, PUBMEDBERT, WordPieces
 from chaperonin.errors import UsageError, WeightsError
 from chaperonin.inference.load import Origin, Precision
 from chaperonin.kernels.hardware import choose_device
+from chaperonin.layers.language import LanguageModel
 from chaperonin.models import layout_of
-from chaperonin.models.esm.model import ESM
 from chaperonin.models.protst import ProtST
 from chaperonin.models.protst.text import TextBatch
 from chaperonin.tasks.features import in_chunks
@@ -48,10 +48,10 @@ class Loaded:
     device: torch.device
 
     @property
-    def tower(self) -> ESM:
+    def tower(self) -> LanguageModel:
         """The protein tower; `origin_of` says which model it is part of."""
         tower = self.model.protein
-        assert isinstance(tower, ESM)
+        assert isinstance(tower, LanguageModel)
         return tower
 
     @cached_property

@@ -30,7 +30,7 @@ from chaperonin.inference.score_survey import Entries, enter_scan, enter_tables
 from chaperonin.inference.score_wild_types import Tables, WildTypes, target_file
 from chaperonin.inference.score_windows import WINDOW_TOKENS
 from chaperonin.inference.sequences import refuse_inside, tokens_per_second
-from chaperonin.models.esm.model import ESM
+from chaperonin.layers.language import LanguageModel
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ def open_input(source: Path, settings: ScoreSettings) -> ScoreInput:
     return ScoreInput(source, content, tables, reference, settings)
 
 
-def forecast(model: ESM, source: Path, settings: ScoreSettings) -> str:
+def forecast(model: LanguageModel, source: Path, settings: ScoreSettings) -> str:
     """What a run would take: passes, tokens, memory, and time from a short measurement on this machine."""
     budget = batch_tokens(model, settings.batch_tokens)
     entries = _entries(model, budget)
@@ -147,7 +147,7 @@ def forecast(model: ESM, source: Path, settings: ScoreSettings) -> str:
 
 
 def score(
-    model: ESM, source: str | Path | Mapping[str, str], settings: ScoreSettings | None = None
+    model: LanguageModel, source: str | Path | Mapping[str, str], settings: ScoreSettings | None = None
 ) -> Scores:
     """Score a table of variants, or all substitutions of the proteins of a FASTA or of a mapping id → sequence.
 
@@ -176,7 +176,11 @@ def score(
 
 
 def score_job(
-    model: ESM, source: Path, outdir: Path, settings: ScoreSettings | None = None, overwrite: bool = False
+    model: LanguageModel,
+    source: Path,
+    outdir: Path,
+    settings: ScoreSettings | None = None,
+    overwrite: bool = False,
 ) -> Outcome:
     """Score into OUTDIR: scores.csv, and metrics.json and metrics.csv when evaluated; resumes after a kill."""
     settings = settings or ScoreSettings()
@@ -236,16 +240,16 @@ def _identity(origin: Origin, found: ScoreInput) -> dict[str, Any]:
     }
 
 
-def _longest(model: ESM) -> int | None:
+def _longest(model: LanguageModel) -> int | None:
     """Residues that fit into learned positions: 1,022; rotary ones have no end."""
     return WINDOW_TOKENS - 2 if model.config.positions == "learned" else None
 
 
-def _entries(model: ESM, budget: int, plan: Plan | None = None) -> Entries:
+def _entries(model: LanguageModel, budget: int, plan: Plan | None = None) -> Entries:
     return Entries(plan, _longest(model), min(UNIT_TOKENS, budget))
 
 
-def _plan(job: Job, found: ScoreInput, model: ESM, budget: int) -> None:
+def _plan(job: Job, found: ScoreInput, model: LanguageModel, budget: int) -> None:
     with job.planning() as plan:
         entries = _entries(model, budget, plan)
         found.enter(entries)

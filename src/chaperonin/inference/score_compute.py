@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from chaperonin.data.batching import make_batch
 from chaperonin.inference.jobs import Unit
 from chaperonin.inference.score_windows import optimal_window
-from chaperonin.models.esm.model import ESM
+from chaperonin.layers.language import LanguageModel
 from chaperonin.parallel.cores import run_on_cores
 from chaperonin.protein.variant import RESIDUES
 
@@ -29,7 +29,7 @@ class _Pass:
     """Token of the residue that is scored at each row, where only one is."""
 
 
-def log_probabilities(model: ESM, units: Sequence[Unit]) -> list[dict[str, NDArray[Any]]]:
+def log_probabilities(model: LanguageModel, units: Sequence[Unit]) -> list[dict[str, NDArray[Any]]]:
     """Results of units in one packed forward pass; the language head sees only the rows that are read.
 
     Each has `positions`, `start` (the window's first token), and `log_probabilities`, normalised over all 33
@@ -61,19 +61,18 @@ def log_probabilities(model: ESM, units: Sequence[Unit]) -> list[dict[str, NDArr
     return results
 
 
-def _passes(model: ESM, payload: Mapping[str, Any]) -> Iterator[_Pass]:
+def _passes(model: LanguageModel, payload: Mapping[str, Any]) -> Iterator[_Pass]:
     """Passes of one unit; tokens are counted in the whole protein, and `first` residues of it come before the piece."""
-    piece, first, positions = (
-        model.alphabet.encode(payload["sequence"]),
-        payload["first"],
-        payload["positions"],
-    )
+    # Plans count a `<cls>`; where the alphabet has none, -1 stands for it until the window is cut.
+    unwritten = np.full(1 - model.alphabet.first, -1)
+    piece = np.concatenate((unwritten, model.alphabet.encode(payload["sequence"])))
+    first, positions = payload["first"], payload["positions"]
     shift = 2 if payload["read"] == "next" else 1
     scored = [int(piece[position + shift - first]) for position in positions]
     if not payload["masked"]:
         start, stop = payload["start"], payload["stop"]
         rows = [position + 1 - start for position in positions]
-        yield _Pass(piece[start - first : stop - first], rows, scored)
+        yield _cut(piece[start - first : stop - first], rows, scored)
         return
     length = payload["length"]
     for position, residue in zip(positions, scored, strict=True):
@@ -81,4 +80,11 @@ def _passes(model: ESM, payload: Mapping[str, Any]) -> Iterator[_Pass]:
         start, stop = (0, length) if payload["whole"] else optimal_window(token, length)
         masked = piece[start - first : stop - first].copy()
         masked[token - start] = model.alphabet.mask
-        yield _Pass(masked, [token - start], [residue])
+        yield _cut(masked, [token - start], [residue])
+
+
+def _cut(tokens: NDArray[np.int64], rows: list[int], residues: list[int]) -> _Pass:
+    """The pass without the place of a token that is not written."""
+    if tokens[0] >= 0:
+        return _Pass(tokens, rows, residues)
+    return _Pass(tokens[1:], [row - 1 for row in rows], residues)

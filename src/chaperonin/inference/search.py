@@ -19,7 +19,7 @@ from chaperonin.inference.jobs import Job, Outcome
 from chaperonin.inference.protst import PUBLISHED, Compat, Loaded
 from chaperonin.inference.sequences import SequenceJob, SequenceSettings
 from chaperonin.inference.zero_shot import compute, result_bytes
-from chaperonin.models.esm.model import ESM
+from chaperonin.layers.language import LanguageModel
 from chaperonin.tasks.prediction import number
 
 FILE = "hits.csv"
@@ -109,7 +109,7 @@ def search_job(
     # The texts count, and how they are read, not where their file lies.
     settings = replace(settings, texts=f"{len(prompts)} texts {digest}")
 
-    def write(job: Job, outdir: Path, tower: ESM) -> list[Path]:
+    def write(job: Job, outdir: Path, tower: LanguageModel) -> list[Path]:
         labels = [prompt.label for prompt in prompts]
         named = (
             (record.id, job.result(record.unit, "vector")["vector"])

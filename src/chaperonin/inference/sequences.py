@@ -23,7 +23,7 @@ from chaperonin.inference.memory import batch_tokens, free_bytes, predicted_peak
 from chaperonin.inference.progress import Progress
 from chaperonin.inference.provenance import Provenance
 from chaperonin.inference.run import Compute, run_units
-from chaperonin.models.esm.model import ESM
+from chaperonin.layers.language import LanguageModel
 from chaperonin.protein.sequence import clean
 
 Long = Literal["window", "truncate", "fail"]
@@ -100,16 +100,16 @@ class SequenceJob:
 
     verb: str
     settings: SequenceSettings
-    compute: Callable[[ESM, Sequence[str], int], list[dict[str, Any]]]
+    compute: Callable[[LanguageModel, Sequence[str], int], list[dict[str, Any]]]
     """Model, sequences and token budget → one dict of arrays per sequence."""
-    write: Callable[[Job, Path, ESM], list[Path]]
+    write: Callable[[Job, Path, LanguageModel], list[Path]]
     """Job, OUTDIR and model → the final files, all in place."""
-    result_bytes: Callable[[ESM, int], int]
+    result_bytes: Callable[[LanguageModel, int], int]
     """Model and length → size of the result of one sequence, for the prediction of memory and of disk."""
     alone_bytes: Callable[[int], int] = lambda length: 0
     """Length → what one sequence needs besides the batch, where that grows faster than its tokens."""
 
-    def run(self, model: ESM, source: Path, outdir: Path, overwrite: bool = False) -> Outcome:
+    def run(self, model: LanguageModel, source: Path, outdir: Path, overwrite: bool = False) -> Outcome:
         """Do the job, or go on with it; every record ends as a result or in failures.jsonl."""
         origin = origin_of(model)
         identity = {"name": origin.name, "sha256": origin.sha256, "parameters": origin.parameters}
@@ -146,7 +146,7 @@ class SequenceJob:
             )
             return job.finish(files)
 
-    def _check_memory(self, model: ESM, length: int, where: str) -> None:
+    def _check_memory(self, model: LanguageModel, length: int, where: str) -> None:
         needed, free = self.alone_bytes(length), free_bytes(torch.device("cpu"))
         if needed > free:
             raise MemoryLimitError(
@@ -155,7 +155,7 @@ class SequenceJob:
                 advice="Use a machine with more memory, or --long truncate.",
             )
 
-    def _plan(self, job: Job, source: Path, model: ESM) -> None:
+    def _plan(self, job: Job, source: Path, model: LanguageModel) -> None:
         notes: Counter[str] = Counter()
         with job.planning() as plan:
             for record in read_records(source, unknown=self.settings.unknown):
@@ -178,7 +178,7 @@ class SequenceJob:
         for note, count in notes.most_common():
             log.info("%d records: %s", count, note)
 
-    def _units(self, model: ESM, budget: int) -> Compute:
+    def _units(self, model: LanguageModel, budget: int) -> Compute:
         return lambda units: self.compute(model, [unit.payload["sequence"] for unit in units], budget)
 
 
@@ -188,10 +188,10 @@ def waiting_bytes(result_bytes: int) -> int:
 
 
 def forecast(
-    model: ESM,
+    model: LanguageModel,
     source: Path,
     settings: SequenceSettings,
-    result_bytes: Callable[[ESM, int], int] = lambda model, length: 0,
+    result_bytes: Callable[[LanguageModel, int], int] = lambda model, length: 0,
 ) -> str:
     """What a run would take: records, tokens, memory, disk, and time from a short measurement on this machine.
 
@@ -220,7 +220,7 @@ def forecast(
     )
 
 
-def tokens_per_second(model: ESM, tokens: int = 1024) -> float:
+def tokens_per_second(model: LanguageModel, tokens: int = 1024) -> float:
     """Rate of the model on this machine, measured on sequences of 254 residues."""
     array = model.alphabet.encode("A" * 254)
     batch = make_batch([array] * (tokens // len(array))).to(next(model.parameters()).device)

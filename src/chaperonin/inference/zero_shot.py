@@ -16,7 +16,7 @@ from chaperonin.inference.jobs import Job, JobRecord, Outcome
 from chaperonin.inference.predict import FILE, write_rows
 from chaperonin.inference.protst import PUBLISHED, Compat, Loaded
 from chaperonin.inference.sequences import SequenceJob, SequenceSettings
-from chaperonin.models.esm.model import ESM
+from chaperonin.layers.language import LanguageModel
 from chaperonin.tasks.prediction import Prediction
 from chaperonin.tasks.target import Target
 
@@ -110,7 +110,7 @@ def zero_shot_job(
     """Predict into OUTDIR/predictions.csv by prompts; resumes after a kill."""
     classes = classes_of(model, prompts_of(settings), settings.compat)
 
-    def write(job: Job, outdir: Path, tower: ESM) -> list[Path]:
+    def write(job: Job, outdir: Path, tower: LanguageModel) -> list[Path]:
         return [write_rows(job, outdir / FILE, classes.target, partial(stored_prediction, classes, job))]
 
     return SequenceJob(
@@ -122,12 +122,14 @@ def zero_shot_job(
     ).run(model.tower, source, outdir, overwrite)
 
 
-def compute(model: Loaded, tower: ESM, sequences: Sequence[str], budget: int) -> list[dict[str, Any]]:
+def compute(
+    model: Loaded, tower: LanguageModel, sequences: Sequence[str], budget: int
+) -> list[dict[str, Any]]:
     """What a job keeps of each sequence: its vector."""
     return [{"vector": vector} for vector in model.protein_vectors(sequences, budget)]
 
 
-def result_bytes(model: Loaded, tower: ESM, length: int) -> int:
+def result_bytes(model: Loaded, tower: LanguageModel, length: int) -> int:
     """Size of that."""
     return 4 * model.model.config.width
 

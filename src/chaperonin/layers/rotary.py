@@ -24,13 +24,23 @@ def rotation(
 
 def rotate(
     x: Float[Tensor, "tokens heads head_dim"],
-    cosine: Float[Tensor, "tokens 1 half"],
-    sine: Float[Tensor, "tokens 1 half"],
+    cosine: Float[Tensor, "tokens 1 *half"],
+    sine: Float[Tensor, "tokens 1 *half"],
 ) -> Float[Tensor, "tokens heads head_dim"]:
-    """Turn channel pairs (i, i + head_dim/2) by the token's angles; the result is of x's type.
+    """Turn channel pairs (i, i + half) by the token's angles, channels beyond the angles stay; the result has x's type.
 
-    Under autocast x may be bf16 and the angles fp32: wider queries beside bf16 values shut out the fast attention.
+    Angles `[tokens, 1, 2, half]` are those of two axes: the first half of the channels turns by the first, the second
+    by the second. Under autocast x may be bf16 and the angles fp32: wider queries beside bf16 values shut out the fast
+    attention.
     """
-    first, second = x.chunk(2, dim=-1)
-    turned = torch.cat((first * cosine - second * sine, second * cosine + first * sine), dim=-1)
+    if cosine.dim() == 4:
+        return _turn(x.unflatten(-1, (2, -1)), cosine, sine).flatten(-2)
+    return _turn(x, cosine, sine)
+
+
+def _turn(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """The same over the last axis."""
+    half = cosine.shape[-1]
+    first, second, rest = x.split((half, half, x.shape[-1] - 2 * half), dim=-1)
+    turned = torch.cat((first * cosine - second * sine, second * cosine + first * sine, rest), dim=-1)
     return turned.to(x.dtype)

@@ -12,6 +12,7 @@ MODELS = {
     "esm": "chaperonin.models.esm.weights",
     "alphafold": "chaperonin.models.alphafold.layout",
     "protst": "chaperonin.models.protst.weights",
+    "fm4bio": "chaperonin.models.aido.weights",
 }
 """`model_type` of `config.json` → module that holds its `LAYOUT`. One line per model."""
 

@@ -12,8 +12,10 @@ from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selectiv
 
 from chaperonin.kernels.attention import attention
 from chaperonin.kernels.segments import Segments
+from chaperonin.layers.attention import Rotation
+from chaperonin.layers.language import LanguageModel
 from chaperonin.layers.linear import fused
-from chaperonin.models.esm.model import ESM, Layer, Rotation
+from chaperonin.models.esm.model import Layer
 
 _DEAR = frozenset({
     "aten::addmm",
@@ -28,7 +30,7 @@ _DEAR = frozenset({
 attention."""
 
 
-def recompute(model: ESM, selective: bool = False) -> ESM:
+def recompute(model: LanguageModel, selective: bool = False) -> LanguageModel:
     """Keep only the input of every layer, in place; same results and gradients for one more forward pass.
 
     `selective`: keep the large products and attention too, so that only cheap operations are computed again.

@@ -8,7 +8,7 @@ from typing import Any
 from chaperonin.config import resolve
 from chaperonin.errors import UsageError
 from chaperonin.inference.jobs import Outcome
-from chaperonin.models.esm.model import ESM
+from chaperonin.layers.language import LanguageModel
 from chaperonin.serving.errors import Refusal
 from chaperonin.serving.models import Served
 
@@ -61,7 +61,9 @@ def require_settings(name: str, given: Mapping[str, Any], served: Served) -> Non
         raise Refusal(422, "settings", str(error)) from error
 
 
-def run_verb(name: str, model: ESM, source: Path, outdir: Path, given: Mapping[str, Any]) -> Outcome:
+def run_verb(
+    name: str, model: LanguageModel, source: Path, outdir: Path, given: Mapping[str, Any]
+) -> Outcome:
     """Do the job, or go on with it, and write its report."""
     verb = _verb(name)
     outcome = verb.run(model, source, outdir, _resolved(verb, given))

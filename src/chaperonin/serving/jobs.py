@@ -27,7 +27,7 @@ from chaperonin.errors import ChaperoninError, UsageError
 from chaperonin.inference.load import origin_of
 from chaperonin.inference.lock import FolderLock
 from chaperonin.kernels.segments import Segments
-from chaperonin.models.esm.model import ESM
+from chaperonin.layers.language import LanguageModel
 from chaperonin.serving.batcher import TokenQueue
 from chaperonin.serving.errors import Refusal
 from chaperonin.serving.job_verbs import require_settings, run_verb
@@ -242,7 +242,7 @@ class Jobs:
         else:
             self._set(id, finished=_now(), **values)
 
-    def _view(self, id: str, served: Served) -> ESM:
+    def _view(self, id: str, served: Served) -> LanguageModel:
         """The model, whose every pass is a turn between live batches; Stopped where the job is to end."""
         models = self._models
         view = copy.copy(models.base)
@@ -258,7 +258,7 @@ class Jobs:
         def contacts(tokens: Tensor, segments: Segments) -> Any:
             return turn(lambda: models.passed(models.base.contacts, served, tokens, segments))
 
-        view.forward = encoded  # type: ignore[method-assign]
+        view.forward = encoded
         view.contacts = contacts  # type: ignore[method-assign]
         origin = dataclasses.replace(origin_of(models.base), trained=served.trained)
         view.origin = origin  # type: ignore[assignment]

@@ -14,7 +14,7 @@ from chaperonin.errors import UsageError
 from chaperonin.inference.load import load, origin_of
 from chaperonin.inference.protst import PUBLISHED, is_protst, load_protst
 from chaperonin.kernels.segments import Segments
-from chaperonin.models.esm.model import ESM
+from chaperonin.layers.language import LanguageModel
 from chaperonin.serving.errors import Refusal
 from chaperonin.serving.settings import ServeSettings
 from chaperonin.serving.text_reader import TextReader
@@ -47,7 +47,11 @@ class Models:
     """The base and what is served over it. Reading needs no lock: the table is replaced, never changed."""
 
     def __init__(
-        self, base: ESM, default: Served, adapters: Path | None = None, reader: TextReader | None = None
+        self,
+        base: LanguageModel,
+        default: Served,
+        adapters: Path | None = None,
+        reader: TextReader | None = None,
     ) -> None:
         self.base = base
         self.reader = reader
@@ -183,7 +187,7 @@ def _over_one_base(name: str, folder: Path, settings: ServeSettings) -> Models:
     return models
 
 
-def _read_base(name: str, settings: ServeSettings) -> tuple[ESM, TextReader | None]:
+def _read_base(name: str, settings: ServeSettings) -> tuple[LanguageModel, TextReader | None]:
     """A language model; of a ProtST its protein tower, and the rest of it, which reads texts."""
     if is_protst(name):
         whole = load_protst(name, settings.precision, settings.device)
@@ -191,7 +195,7 @@ def _read_base(name: str, settings: ServeSettings) -> tuple[ESM, TextReader | No
     return load(name, precision=settings.precision, device=settings.device), None
 
 
-def require_base(trained: Trained, base: ESM) -> None:
+def require_base(trained: Trained, base: LanguageModel) -> None:
     """UsageError where a model has weights of its own, or was trained over another base than the one served."""
     origin = origin_of(base)
     alone = f"Serve it by itself: chaperonin serve {trained.folder.name}."

@@ -89,7 +89,8 @@ def _read(models: Models, items: Sequence[Item], batch: Batch, hidden: torch.Ten
         if item.wanted == "vectors":
             assert rows is not None
             # A copy: a slice would keep the whole batch in memory.
-            found.append(rows[start : start + item.cost - 1].copy())
+            own = rows[start : start + item.cost]
+            found.append(models.base.alphabet.whole_first(own).copy())
         else:
             found.append(next(tables))
     return found

@@ -166,10 +166,10 @@ class Verbs:
         self._require_tokens(len(wanted) * min(len(tokens), WINDOW_TOKENS))
         items = []
         for position in wanted:
-            start, stop = optimal_window(position + 1, len(tokens))
+            start, stop = optimal_window(position + alphabet.first, len(tokens))
             masked = tokens[start:stop].copy()
-            masked[position + 1 - start] = alphabet.mask
-            items.append(self._row_item(masked, [position + 1 - start]))
+            masked[position + alphabet.first - start] = alphabet.mask
+            items.append(self._row_item(masked, [position + alphabet.first - start]))
         await self.run(items)
         return {
             position: item.result[0].astype(np.float64) for position, item in zip(wanted, items, strict=True)
@@ -177,14 +177,16 @@ class Verbs:
 
     async def _plain(self, sequence: str, wanted: Sequence[int]) -> dict[int, NDArray[Any]]:
         """Log-probabilities at positions, none of them hidden: the mean over the windows that see them."""
-        tokens = self.models.base.alphabet.encode(sequence)
+        alphabet = self.models.base.alphabet
+        tokens = alphabet.encode(sequence)
+        places = {position: position + alphabet.first for position in wanted}
         spans, items = [], []
         for start, stop in overlapping_windows(len(tokens)):
-            inside = [position for position in wanted if start <= position + 1 < stop]
+            inside = [position for position in wanted if start <= places[position] < stop]
             if inside:
                 spans.append((start, inside))
                 items.append(
-                    self._row_item(tokens[start:stop], [position + 1 - start for position in inside])
+                    self._row_item(tokens[start:stop], [places[position] - start for position in inside])
                 )
         await self.run(items)
         weights = window_weights() if len(tokens) > WINDOW_TOKENS else np.ones(WINDOW_TOKENS)
@@ -192,7 +194,7 @@ class Verbs:
         total = dict.fromkeys(wanted, 0.0)
         for (start, inside), item in zip(spans, items, strict=True):
             for position, row in zip(inside, item.result.astype(np.float64), strict=True):
-                weight = weights[position + 1 - start]
+                weight = weights[places[position] - start]
                 sums[position] = sums[position] + weight * row
                 total[position] += weight
         return {position: sums[position] / total[position] for position in wanted}

@@ -8,15 +8,17 @@ from numpy.typing import NDArray
 from chaperonin.data.batching import make_batch, plan_batches
 from chaperonin.data.windows import Window, blend, windows
 from chaperonin.kernels.host_memory import return_free_memory
-from chaperonin.models.esm.model import ESM
+from chaperonin.layers.language import LanguageModel
 from chaperonin.parallel.cores import run_on_cores
 
 CHUNK_TOKENS = 1 << 15
 """Tokens of the sequences that are in memory at once."""
 
 
-def represent(model: ESM, sequences: Sequence[str], token_budget: int) -> list[NDArray[np.float32]]:
+def represent(model: LanguageModel, sequences: Sequence[str], token_budget: int) -> list[NDArray[np.float32]]:
     """Vectors `[length + 1, width]` of each sequence: its `<cls>` (of its first window), then its residues.
+
+    Of a model whose sequences begin with a residue, the first is that of the end.
 
     Where the windows of a long sequence overlap, they are blended.
     """
@@ -29,7 +31,7 @@ def represent(model: ESM, sequences: Sequence[str], token_budget: int) -> list[N
         batch = make_batch([arrays[index] for index in chosen]).to(device)
         hidden = run_on_cores(model, batch.tokens, batch.segments).float().cpu().numpy()
         for index, start, length in zip(chosen, batch.segments.starts, batch.segments.lengths, strict=True):
-            parts[index] = hidden[start : start + length - 1]
+            parts[index] = model.alphabet.whole_first(hidden[start : start + length])
     return list(_joined(parts, spans, sequences))
 
 
@@ -48,7 +50,7 @@ def _joined(
 
 
 def in_chunks(
-    model: ESM, sequences: Sequence[str], token_budget: int
+    model: LanguageModel, sequences: Sequence[str], token_budget: int
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Number and vectors of each sequence, as `represent` gives them, without all of them in memory at once.
 
@@ -66,7 +68,9 @@ def in_chunks(
         return_free_memory()
 
 
-def pooled(model: ESM, sequences: Sequence[str], pooling: str, token_budget: int) -> NDArray[np.float32]:
+def pooled(
+    model: LanguageModel, sequences: Sequence[str], pooling: str, token_budget: int
+) -> NDArray[np.float32]:
     """One vector `[width]` per sequence, `[sequences, width]`: the mean over its residues, or its `<cls>`."""
     result = np.empty((len(sequences), model.config.width), dtype=np.float32)
     for number, vectors in in_chunks(model, sequences, token_budget):

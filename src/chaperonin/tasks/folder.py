@@ -33,12 +33,12 @@ from chaperonin.adapt.lora import Adapter, collect, merge, read_adapter, write_a
 from chaperonin.errors import ChaperoninError, WeightsError
 from chaperonin.files import disk_errors, sync_folder, write_atomically
 from chaperonin.kernels.segments import Segments
+from chaperonin.layers.language import LanguageModel
 from chaperonin.models import layout_of
-from chaperonin.models.esm.model import ESM
 from chaperonin.tasks.calibration import Calibration
 from chaperonin.tasks.card import model_card
 from chaperonin.tasks.domain import Domain
-from chaperonin.tasks.encoder import encoder_config, read_encoder
+from chaperonin.tasks.encoder import alphabet_of, encoder_config, read_encoder
 from chaperonin.tasks.heads import PAIR_CHANNELS, build_head
 from chaperonin.tasks.huggingface import (
     PEFT_TASKS,
@@ -117,7 +117,11 @@ class Trained:
     base: Base
     adapter: Adapter | None
 
-    def backbone(self) -> ESM:
+    def encoder(self) -> Path:
+        """Folder that holds the encoder's weights, before any adapter."""
+        return self.folder if self.method == "full" else self.base.folder(str(self.folder))
+
+    def backbone(self) -> LanguageModel:
         """The plain model with what was learned in it, on the CPU in the files' own dtype."""
         if self.method == "full":
             return read_encoder(self.folder)
@@ -149,7 +153,8 @@ class Trained:
         """Prediction for each segment of a packed representation `[tokens, width]`, ends included."""
         rows = hidden.float().cpu().numpy()
         spans = zip(segments.starts, segments.lengths, strict=True)
-        outputs = self.outputs([rows[start : start + length - 1] for start, length in spans])
+        whole_first = alphabet_of(self.encoder()).whole_first
+        outputs = self.outputs([whole_first(rows[start : start + length]) for start, length in spans])
         return [self.prediction(output) for output in outputs]
 
     def prediction(self, output: Output) -> Prediction:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from chaperonin.errors import UsageError
 from chaperonin.kernels.segments import Segments
+from chaperonin.protein.alphabet import ESM_ALPHABET, Alphabet
 from chaperonin.shapes import Float
 from chaperonin.tasks.target import Target
 
@@ -47,13 +48,14 @@ class SequenceHead(nn.Module):
         self.out_proj = nn.Linear(inner, outputs)
 
     def pool(
-        self, hidden: Float[Tensor, "tokens width"], segments: Segments
+        self, hidden: Float[Tensor, "tokens width"], segments: Segments, alphabet: Alphabet = ESM_ALPHABET
     ) -> Float[Tensor, "segments width"]:
-        """Mean over the residues, `<cls>` and `<eos>` left out, or the row of `<cls>`."""
+        """Mean over the residues, or the row of `<cls>`, in whose place an alphabet without it has its end."""
         proteins = hidden.split(segments.lengths)
         if self.pooling == "cls":
-            return torch.stack([own[0] for own in proteins])
-        return torch.stack([own[1:-1].mean(dim=0) for own in proteins])
+            whole = -1 if alphabet.begins is None else 0
+            return torch.stack([own[whole] for own in proteins])
+        return torch.stack([own[alphabet.inner].mean(dim=0) for own in proteins])
 
     def forward(self, pooled: Float[Tensor, "proteins width"]) -> Float[Tensor, "proteins outputs"]:
         """Logits."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from chaperonin.kernels.segments import Segments
+from chaperonin.protein.alphabet import ESM_ALPHABET
 from chaperonin.shapes import Float, Int
 
 
@@ -17,7 +18,7 @@ class Item:
     """A protein and its label."""
 
     tokens: NDArray[Any]
-    """Token ids of the residues, without ends."""
+    """Numbers of the residues in ESM's alphabet, without ends; a task writes them in its model's."""
     target: NDArray[Any]
     """As `Target.encode` gives it."""
 
@@ -60,6 +61,8 @@ class LabelledBatch:
     tokens: Int[Tensor, " tokens"]
     segments: Segments
     truth: Truth
+    added: int = ESM_ALPHABET.added
+    """Tokens of each protein that are no residues."""
 
     @property
     def targets(self) -> float:
@@ -74,11 +77,11 @@ class LabelledBatch:
     @property
     def lengths(self) -> list[int]:
         """Residues of each protein."""
-        return [length - 2 for length in self.segments.lengths]
+        return [length - self.added for length in self.segments.lengths]
 
     def to(self, device: torch.device) -> "LabelledBatch":
         """The same batch on a device."""
-        return LabelledBatch(self.tokens.to(device), self.segments, self.truth.to(device))
+        return LabelledBatch(self.tokens.to(device), self.segments, self.truth.to(device), self.added)
 
 
 @dataclass(frozen=True)

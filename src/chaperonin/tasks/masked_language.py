@@ -56,17 +56,17 @@ class MaskedLanguage:
         self.can_be_chosen[self.standard] = True
 
     def collate(self, records: Sequence[NDArray[np.uint8]], generator: np.random.Generator) -> MaskedBatch:
-        """Join sequences of token ids into a stream and hide residues of it."""
-        ends = ([self.alphabet.cls], [self.alphabet.eos])
-        stream = np.concatenate([part for record in records for part in (ends[0], record, ends[1])])
-        stream = stream.astype(np.int64)
+        """Join sequences of ESM's token ids into a stream of the model's, and hide residues of it."""
+        numbers = self.alphabet.translation(ESM_ALPHABET)
+        sequences = [self.alphabet.framed(numbers[record]) for record in records]
+        stream = np.concatenate(sequences)
         chance = generator.random(len(stream))
         positions = np.flatnonzero((chance < CHOSEN) & self.can_be_chosen[stream])
         shown = stream.copy()
         shown[positions] = self.show(stream[positions], generator)
         return MaskedBatch(
             torch.from_numpy(shown),
-            Segments([len(record) + 2 for record in records]),
+            Segments([len(own) for own in sequences]),
             torch.from_numpy(positions),
             torch.from_numpy(stream[positions]),
         )

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from chaperonin.data.batching import fill_up
 from chaperonin.kernels.segments import Segments
-from chaperonin.models.esm.model import ESM
+from chaperonin.layers.language import LanguageModel
 from chaperonin.shapes import Float, Int
 from chaperonin.tasks.heads import SequenceHead
 from chaperonin.tasks.target import Target
@@ -21,7 +21,7 @@ Logits = Tensor | list[Tensor]
 class Predictor(nn.Module):
     """Tokens to logits of a target."""
 
-    def __init__(self, backbone: ESM, head: nn.Module, target: Target) -> None:
+    def __init__(self, backbone: LanguageModel, head: nn.Module, target: Target) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
@@ -32,16 +32,18 @@ class Predictor(nn.Module):
         # In bf16 the CPU compiles a product for every number of rows, and keeps it: there are few such numbers then.
         step = _STEP if tokens.device.type == "cpu" and torch.is_autocast_enabled("cpu") else 1
         hidden = self.backbone(*fill_up(tokens, segments, step, self.backbone.alphabet.pad))
+        added = self.backbone.alphabet.added
         features = self.features(hidden[: segments.total], segments)
-        return run_head(self.head, features, self.target, [length - 2 for length in segments.lengths])
+        return run_head(self.head, features, self.target, [length - added for length in segments.lengths])
 
     def features(
         self, hidden: Float[Tensor, "tokens width"], segments: Segments
     ) -> Float[Tensor, "rows width"]:
-        """What the head sees: one row a protein, or one a residue without `<cls>` and `<eos>`."""
+        """What the head sees: one row a protein, or one a residue."""
         if isinstance(self.head, SequenceHead):
-            return self.head.pool(hidden, segments)
-        return torch.cat([own[1:-1] for own in hidden.split(segments.lengths)])
+            return self.head.pool(hidden, segments, self.backbone.alphabet)
+        inner = self.backbone.alphabet.inner
+        return torch.cat([own[inner] for own in hidden.split(segments.lengths)])
 
 
 def run_head(

@@ -39,15 +39,20 @@ class Supervised(ABC):
         self.target = target
         self.class_weights = None if class_weights is None else class_weights.numpy()
         self.alphabet = alphabet
+        """The model's; the tokens of Items are ESM's, whatever the model."""
 
     @classmethod
     def weighted(
-        cls, target: Target, records: Iterable[Item | FeatureItem], given: ClassWeights = "none"
+        cls,
+        target: Target,
+        records: Iterable[Item | FeatureItem],
+        given: ClassWeights = "none",
+        alphabet: Alphabet = ESM_ALPHABET,
     ) -> Self:
         """The task with class weights that follow from the records of the training part."""
         plain = cls(target)
         labels = (plain.labels(record) for record in records)
-        return cls(target, class_weights(target.kind, labels, given, target.classes))
+        return cls(target, class_weights(target.kind, labels, given, target.classes), alphabet)
 
     @abstractmethod
     def labels(self, record: Item | FeatureItem) -> NDArray[Any]:
@@ -67,10 +72,11 @@ class Supervised(ABC):
         """A batch of Items, or of FeatureItems; nothing in it is random."""
         if isinstance(records[0], FeatureItem):
             return self.collate_features(records)
-        first, last = [self.alphabet.cls], [self.alphabet.eos]
-        stream = np.concatenate([part for record in records for part in (first, record.tokens, last)])
-        segments = Segments([len(record) + 2 for record in records])
-        return LabelledBatch(torch.from_numpy(stream.astype(np.int64)), segments, self.truth(records))
+        numbers = self.alphabet.translation(ESM_ALPHABET)
+        sequences = [self.alphabet.framed(numbers[record.tokens]) for record in records]
+        segments = Segments([len(own) for own in sequences])
+        stream = torch.from_numpy(np.concatenate(sequences))
+        return LabelledBatch(stream, segments, self.truth(records), self.alphabet.added)
 
     def collate_features(self, records: Sequence[FeatureItem]) -> FeatureBatch:
         """A batch for the head alone."""

@@ -16,7 +16,7 @@ from torch import nn
 
 from chaperonin.adapt.prepare import prepare
 from chaperonin.files import atomic_file, write_atomically
-from chaperonin.models.esm.model import ESM
+from chaperonin.layers.language import LanguageModel
 from chaperonin.tasks.features import in_chunks
 from chaperonin.tasks.heads import SequenceHead
 from chaperonin.tasks.predictor import Predictor
@@ -53,7 +53,7 @@ def _compute(
 ) -> None:
     """Write the vectors of all sequences, one after the other, to one file."""
     model, _ = prepare(predictor.backbone, "fp32", device)
-    assert isinstance(model, ESM)
+    assert isinstance(model, LanguageModel)
     width = model.config.width
     ends = _ends(sequences, pooling)
     with atomic_file(path) as temporary:

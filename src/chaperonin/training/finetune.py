@@ -16,11 +16,11 @@ from chaperonin.adapt.lora import require_gradients
 from chaperonin.adapt.prepare import prepare
 from chaperonin.data.batching import plan_batches
 from chaperonin.data.splitting import Parts
-from chaperonin.models.esm.model import ESM
+from chaperonin.layers.language import LanguageModel
 from chaperonin.parallel.data import Processes
 from chaperonin.tasks import TASKS, Supervised
 from chaperonin.tasks.calibration import Calibration
-from chaperonin.tasks.encoder import read_encoder
+from chaperonin.tasks.encoder import alphabet_of, read_encoder
 from chaperonin.tasks.features import in_chunks
 from chaperonin.tasks.folder import Base, Trained, read_trained, save_trained
 from chaperonin.tasks.heads import build_head
@@ -155,7 +155,9 @@ def new_training(
 def new_task(settings: FineTuning, material: Material, parts: Parts) -> Supervised:
     """The task, with class weights of the training part."""
     training = material.choose(parts.training)
-    return TASKS[material.target.level].weighted(material.target, training, settings.class_weights)
+    return TASKS[material.target.level].weighted(
+        material.target, training, settings.class_weights, alphabet_of(resolve(settings.model))
+    )
 
 
 def new_predictor(
@@ -174,7 +176,7 @@ def new_predictor(
     return predictor.to(device)
 
 
-def load_base(name: str, dtype: torch.dtype = torch.float32) -> ESM:
+def load_base(name: str, dtype: torch.dtype = torch.float32) -> LanguageModel:
     """The plain model of a name on the CPU, of a ProtST its protein tower.
 
     The matrices of its layers are in `dtype`, all else in fp32.

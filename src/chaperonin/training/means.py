@@ -12,8 +12,8 @@ from torch import nn
 from chaperonin.adapt.lora import LoraSettings, add_lora
 from chaperonin.adapt.quantize import quantize_for_training
 from chaperonin.errors import UsageError
+from chaperonin.layers.language import LanguageModel
 from chaperonin.layers.linear import Linear
-from chaperonin.models.esm.model import ESM
 from chaperonin.parallel.recompute import recompute
 from chaperonin.tasks.predictor import Predictor
 
@@ -95,7 +95,7 @@ def base_dtype(means: Means, dtype: torch.dtype | None) -> torch.dtype:
     return torch.bfloat16 if means.base == "bf16" else dtype or torch.float32
 
 
-def freeze_unused(backbone: ESM) -> None:
+def freeze_unused(backbone: LanguageModel) -> None:
     """Train everything but the heads that no task here uses, and the angles of the positions."""
     backbone.requires_grad_(True)
     for unused in (backbone.masked_language, backbone.contact):
@@ -105,7 +105,7 @@ def freeze_unused(backbone: ESM) -> None:
         backbone.rotary_frequencies.requires_grad_(False)
 
 
-def _store(backbone: ESM, means: Means, dtype: torch.dtype | None) -> None:
+def _store(backbone: LanguageModel, means: Means, dtype: torch.dtype | None) -> None:
     """Give the frozen weights of the layers the numbers they are multiplied in, so that none is kept twice."""
     if means.base == "int8":
         quantize_for_training(backbone)

@@ -1,8 +1,10 @@
 """safetensors files on disk: one file, or shards with an index."""
 
 import json
+import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from io import RawIOBase
 from pathlib import Path
 
@@ -70,21 +72,68 @@ def weight_files(folder: Path) -> list[Path]:
     raise WeightsError(f"no {SINGLE}", where=str(folder), advice=advice)
 
 
-def tensors(files: list[Path]) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor of the files, one at a time, each in memory of its own.
+def index_problems(folder: Path, headers: Mapping[str, Collection[str]]) -> Iterator[str]:
+    """Where the index of sharded weights and the shards disagree."""
+    if not (folder / INDEX).is_file():
+        return
+    weight_map = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"]
+    for name, shard in weight_map.items():
+        if name not in headers[shard]:
+            yield f"{INDEX} says that {name} is in {shard}, where it is not"
+    for shard, names in headers.items():
+        for name in sorted(set(names) - {name for name, place in weight_map.items() if place == shard}):
+            yield f"{shard} holds {name}, which {INDEX} does not say"
+    for path in sorted(folder.glob("model-*.safetensors")):
+        if path.name not in headers:
+            yield f"{INDEX} does not name the shard {path.name}"
 
-    The library's reader maps the file instead: pages that it read would count as this process's memory until the last
-    tensor of the file is gone, which doubles the peak of whoever changes the weights as they come.
-    """
+
+@dataclass(frozen=True)
+class Stored:
+    """A tensor that lies in a file."""
+
+    path: Path
+    name: str
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    start: int
+    """Byte of the file at which it begins."""
+
+    def read(self) -> Tensor:
+        """The whole of it, in memory of its own.
+
+        The library's reader maps the file instead: pages that it read would count as this process's memory until the
+        last tensor of the file is gone, which doubles the peak of whoever changes the weights as they come.
+        """
+        return self._read(self.shape, self.start)
+
+    def rows(self, first: int, stop: int) -> Tensor:
+        """Some of it along its first axis."""
+        row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
+        return self._read((stop - first, *self.shape[1:]), self.start + first * row_bytes)
+
+    def _read(self, shape: tuple[int, ...], start: int) -> Tensor:
+        tensor = torch.empty(shape, dtype=self.dtype)
+        if tensor.numel():
+            with self.path.open("rb", buffering=0) as opened:
+                opened.seek(start)
+                _fill(opened, tensor)
+        return tensor
+
+
+def stored(files: list[Path]) -> Iterator[Stored]:
+    """Every tensor of the files, not read yet, in the order in which they lie there."""
     for path in files:
         with path.open("rb", buffering=0) as opened:
             first = data_start(opened)
-            for name, entry in read_header(path).items():
-                tensor = torch.empty(entry.shape, dtype=DTYPES[entry.dtype])
-                if tensor.numel():
-                    opened.seek(first + entry.start)
-                    _fill(opened, tensor)
-                yield name, tensor
+        for name, entry in read_header(path).items():
+            yield Stored(path, name, DTYPES[entry.dtype], entry.shape, first + entry.start)
+
+
+def tensors(files: list[Path]) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor of the files, one at a time, each in memory of its own."""
+    for own in stored(files):
+        yield own.name, own.read()
 
 
 def _fill(opened: RawIOBase, tensor: Tensor) -> None:

@@ -4,7 +4,7 @@ What an architecture brings along stands in its `Layout`, so that nothing here k
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -52,7 +52,7 @@ def load_folder(
     named: dict[str, Tensor] = {}
     for name, tensor in tensors(weight_files(folder)):
         found = None if change is None else layout.tables["huggingface"].find(name)
-        named[name] = tensor if change is None or found is None else change(found[0], tensor)
+        named[name] = tensor if change is None or found is None else change(found.ours, tensor)
         del tensor
     return assemble(layout, config, named, "huggingface", str(folder)).to(device).eval()
 
@@ -76,19 +76,31 @@ def assemble_by(
     table: Reader, layout: Layout, config: Any, named: Mapping[str, Tensor], where: str
 ) -> nn.Module:
     """The same by a table that the layout does not hold, for example one that depends on the configuration."""
-    with torch.device("meta"), _NoInitialisation():
-        model = layout.build(config)
+    model = build_empty(layout, config)
     wanted = dict(model.named_parameters())
     found = table.read(named, wanted, where)
     for name, tensor in layout.defaults(config).items():
         found.setdefault(name, tensor)
     _check_shapes(found, wanted, where)
-    for start, attribute in layout.heads.items():
-        if not any(name.startswith(start) for name in found):
-            owner, _, name = attribute.rpartition(".")
-            setattr(model.get_submodule(owner), name, None)
+    leave_out_heads(layout, model, found)
     model.load_state_dict(found, strict=True, assign=True)
     return model
+
+
+def build_empty(layout: Layout, config: Any) -> nn.Module:
+    """A model of a configuration that takes no memory."""
+    with torch.device("meta"), _NoInitialisation():
+        return layout.build(config)
+
+
+def leave_out_heads(layout: Layout, model: nn.Module, found: Collection[str]) -> None:
+    """Make None of the optional heads that the tensors of these names do not belong to."""
+    wanted = [name for name, _ in model.named_parameters()]
+    for start, attribute in layout.heads.items():
+        has = any(name.startswith(start) for name in wanted)
+        if has and not any(name.startswith(start) for name in found):
+            owner, _, name = attribute.rpartition(".")
+            setattr(model.get_submodule(owner), name, None)
 
 
 class _NoInitialisation(TorchFunctionMode):

@@ -5,10 +5,11 @@ knows is an error: nothing is read or dropped in silence.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from torch import Tensor, equal
+from torch import Tensor, equal, stack
 
 from chaperonin.errors import WeightsError
 
@@ -42,6 +43,17 @@ class Tied:
 
 
 @dataclass(frozen=True)
+class Stacked:
+    """Tensors of theirs, one per expert, that are one tensor of ours with the experts along its first axis.
+
+    The last number in their name is the expert's.
+    """
+
+    theirs: str
+    ours: str
+
+
+@dataclass(frozen=True)
 class Drop:
     """A tensor of theirs that the model has no use for."""
 
@@ -49,7 +61,17 @@ class Drop:
     why: str
 
 
-Rule = Rename | Shared | Tied | Drop
+Rule = Rename | Shared | Tied | Stacked | Drop
+
+
+class Found(NamedTuple):
+    """What a name of theirs is to us."""
+
+    ours: str
+    """Our name; empty for a dropped one."""
+    rule: Rule
+    part: int | None
+    """Which of the stacked tensors it is."""
 
 
 @dataclass(frozen=True)
@@ -74,47 +96,85 @@ class Table:
                 patterns.setdefault(_without_numbers(name), []).append(own)
         object.__setattr__(self, "_patterns", patterns)
 
-    def find(self, name: str) -> tuple[str, Rule] | None:
-        """Our name (empty for a dropped one) and the rule for a name of theirs."""
+    def find(self, name: str) -> Found | None:
+        """What a name of theirs is to us; None for one that no rule knows."""
         bare = self._bare(name)
         for pattern, ours, rule in self._patterns.get(_without_numbers(bare), ()):
             match = pattern.fullmatch(bare)
             if match:
                 numbers = match.groups()
-                return (ours.format(*numbers) if "{}" in ours else ours), rule
+                part = int(numbers[-1]) if isinstance(rule, Stacked) else None
+                return Found(ours.format(*numbers) if "{}" in ours else ours, rule, part)
         return None
 
     def _bare(self, name: str) -> str:
         return next((name.removeprefix(start) for start in self.prefixes if name.startswith(start)), name)
 
-    def read(self, theirs: Mapping[str, Tensor], wanted: Iterable[str], where: str) -> dict[str, Tensor]:
-        """Their tensors under our names; WeightsError names what no rule knows and what is missing."""
+    def read(
+        self, theirs: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: str
+    ) -> dict[str, Tensor]:
+        """Their tensors under our names; `wanted`: the model's, of whatever device.
+
+        WeightsError names what no rule knows and what is missing.
+        """
         ours: dict[str, Tensor] = {}
         unknown: list[str] = []
-        wanted = set(wanted)
+        parts: dict[str, dict[int, str]] = {}
         for name in theirs:
             found = self.find(name)
-            if found is None:
+            if found is None or (found.part is not None and found.ours not in wanted):
                 unknown.append(name)
-                continue
-            target, rule = found
-            if isinstance(rule, Drop) or (
-                isinstance(rule, Rename) and rule.is_spare and target not in wanted
-            ):
-                continue
-            _place(ours, target, theirs[name], name, where, compare=not isinstance(rule, Rename))
-        self._check(ours, wanted, unknown, where)
+            elif found.part is not None:
+                parts.setdefault(found.ours, {})[found.part] = name
+            elif self.is_needed(found, wanted):
+                compare = not isinstance(found.rule, Rename)
+                _place(ours, found.ours, theirs[name], name, where, compare=compare)
+        for target, names in parts.items():
+            self.require_parts(target, names, len(wanted[target]), where)
+            ours[target] = stack([theirs[names[part]] for part in sorted(names)])
+        self.check(ours, wanted, unknown, where)
         return ours
 
-    def _check(self, ours: dict[str, Tensor], wanted: set[str], unknown: list[str], where: str) -> None:
-        unknown += sorted(set(ours) - wanted)
+    def is_needed(self, found: Found, wanted: Container[str]) -> bool:
+        """Whether the model has a use for it."""
+        if isinstance(found.rule, Drop):
+            return False
+        return found.ours in wanted or not (isinstance(found.rule, Rename) and found.rule.is_spare)
+
+    def require_parts(self, target: str, names: Mapping[int, str], count: int, where: str) -> None:
+        """WeightsError that names an expert too many, or one that is missing, of a stacked tensor of ours."""
+        beyond = [names[part] for part in sorted(names) if part >= count]
+        if beyond:
+            raise WeightsError(
+                f"{beyond[0]} is of one expert more than config.json says: {count}, 0 to {count - 1}",
+                where=where,
+                advice="The checkpoint is of another architecture, or config.json does not belong to it.",
+            )
+        missing = [part for part in range(count) if part not in names]
+        if missing:
+            present = next(iter(names.values()))
+            start, _, end = present.rpartition(".")
+            raise WeightsError(
+                f"{start.rstrip('0123456789')}{missing[0]}.{end} is missing: expert {missing[0]} of {count}",
+                where=where,
+                advice="Fetch the checkpoint again, or check that config.json belongs to it.",
+            )
+
+    def check(self, ours: Iterable[str], wanted: Iterable[str], unknown: Iterable[str], where: str) -> None:
+        """WeightsError unless the names that were read are those that the model wants, and every name is known.
+
+        A head that a checkpoint may lack (`optional`) is lacking only where none of its tensors is there.
+        """
+        ours, wanted = set(ours), set(wanted)
+        unknown = [*unknown, *sorted(ours - wanted)]
         if unknown:
             raise WeightsError(
                 f"{len(unknown)} tensors fit nothing in the model: {some_names(unknown)}",
                 where=where,
                 advice="The checkpoint is of another architecture, or config.json does not belong to it.",
             )
-        missing = sorted(name for name in wanted - set(ours) if not name.startswith(self.optional))
+        absent = tuple(start for start in self.optional if not any(name.startswith(start) for name in ours))
+        missing = sorted(name for name in wanted - ours if not name.startswith(absent))
         if missing:
             raise WeightsError(
                 f"{len(missing)} tensors are missing: {some_names(missing)}",
@@ -124,7 +184,8 @@ class Table:
 
     def write(self, ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Our tensors under their names."""
-        reverse = [(_pattern(rule.ours), rule) for rule in self.rules if isinstance(rule, Rename | Shared)]
+        written = (Rename, Shared, Stacked)
+        reverse = [(_pattern(rule.ours), rule) for rule in self.rules if isinstance(rule, written)]
         layers = 1 + max((int(n) for name in ours for n in re.findall(r"\.(\d+)\.", name)), default=0)
         theirs: dict[str, Tensor] = {}
         for name, tensor in ours.items():
@@ -134,6 +195,8 @@ class Table:
                 raise WeightsError(f"no rule writes the tensor {name}")
             if isinstance(rule, Shared):
                 theirs |= {rule.theirs.format(layer): tensor.clone() for layer in range(layers)}
+            elif isinstance(rule, Stacked):
+                theirs |= {rule.theirs.format(*numbers, part): own for part, own in enumerate(tensor)}
             else:
                 theirs[rule.theirs.format(*numbers)] = tensor
         return theirs

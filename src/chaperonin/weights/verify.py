@@ -1,6 +1,5 @@
 """Whether a model folder is what it was, what it says it is, and free of numbers that are none."""
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import torch
 from torch import Tensor
 
 from chaperonin.errors import WeightsError
-from chaperonin.weights.files import INDEX, read_config, tensors, weight_files
+from chaperonin.weights.files import index_problems, read_config, tensors, weight_files
 from chaperonin.weights.headers import read_header
 from chaperonin.weights.manifest import read_manifest
 from chaperonin.weights.pretrained import Layout, load_folder
@@ -39,7 +38,7 @@ def verify(folder: Path, layout_of: Callable[[object, str], Layout]) -> Iterator
             yield _told(error, folder)
     if len(headers) < len(files):
         return
-    yield from _index_problems(folder, headers)
+    yield from index_problems(folder, headers)
     try:
         load_folder(layout, folder)
     except WeightsError as error:
@@ -48,22 +47,6 @@ def verify(folder: Path, layout_of: Callable[[object, str], Layout]) -> Iterator
         count = _not_finite(tensor)
         if count:
             yield f"{name}: {count:,} of {tensor.numel():,} numbers are NaN or infinite"
-
-
-def _index_problems(folder: Path, headers: dict[str, set[str]]) -> Iterator[str]:
-    """Where the index of sharded weights and the shards disagree."""
-    if not (folder / INDEX).is_file():
-        return
-    weight_map = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"]
-    for name, shard in weight_map.items():
-        if name not in headers[shard]:
-            yield f"{INDEX} says that {name} is in {shard}, where it is not"
-    for shard, names in headers.items():
-        for name in sorted(names - {name for name, place in weight_map.items() if place == shard}):
-            yield f"{shard} holds {name}, which {INDEX} does not say"
-    for path in sorted(folder.glob("model-*.safetensors")):
-        if path.name not in headers:
-            yield f"{INDEX} does not name the shard {path.name}"
 
 
 def _not_finite(tensor: Tensor) -> int:

@@ -5,7 +5,7 @@ batch lie one after the other in one stream of tokens, each with its own `<cls>`
 """
 
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,16 +13,16 @@ from torch import Tensor, nn
 from chaperonin.errors import WeightsError
 from chaperonin.kernels.attention import attention
 from chaperonin.kernels.segments import Segments
+from chaperonin.layers.attention import Attention, Rotation
+from chaperonin.layers.language import LanguageModel
 from chaperonin.layers.linear import Linear, fused
-from chaperonin.layers.rotary import inverse_frequencies, rotate, rotation
+from chaperonin.layers.rotary import inverse_frequencies, rotation
 from chaperonin.models.esm.contacts import ContactHead
 from chaperonin.protein.alphabet import ESM_ALPHABET, Alphabet
 from chaperonin.shapes import Float, Int
 
 TRAINED_MASK_RATIO = 0.15 * 0.8
 """Share of tokens that were `<mask>` in pre-training (15 % chosen, 80 % of them masked)."""
-
-Rotation = tuple[Tensor, Tensor] | None
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,16 @@ class ESMConfig:
     """Whether `<mask>` embeddings are zeroed and the rest scaled up, in evaluation too."""
     norm_epsilon: float = 1e-5
 
+    wide: ClassVar[int] = 0
+    """Channels of each token that its feed-forward holds at once; 0: it runs over blocks of rows."""
+
     @property
     def head_dim(self) -> int:
         """Channels per head."""
         return self.width // self.heads
 
 
-class ESM(nn.Module):
+class ESM(LanguageModel):
     """ESM-1b or ESM-2 with masked-language head and contact head."""
 
     alphabet: Alphabet = ESM_ALPHABET
@@ -79,12 +82,6 @@ class ESM(nn.Module):
         for layer in self.layers:
             x = layer(x, segments, rotation)
         return self.norm(x)
-
-    def lm_head(self, hidden: Float[Tensor, "rows width"]) -> Float[Tensor, "rows vocabulary"]:
-        """Logits of the 33 tokens for any rows of the representation."""
-        if self.masked_language is None:
-            raise WeightsError("this checkpoint has no masked-language head", advice="Use one that has it.")
-        return self.masked_language(hidden, self.embedding.word.weight)
 
     def contacts(
         self, tokens: Int[Tensor, " tokens"], segments: Segments
@@ -173,7 +170,7 @@ class Layer(nn.Module):
     def __init__(self, config: ESMConfig) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(config.width, eps=config.norm_epsilon)
-        self.attention = Attention(config)
+        self.attention = Attention(config.width, config.head_dim)
         self.feed_forward_norm = nn.LayerNorm(config.width, eps=config.norm_epsilon)
         self.feed_forward = FeedForward(config)
 
@@ -190,39 +187,6 @@ class Layer(nn.Module):
         x = fused(self.attention.out, attended.flatten(1), residual=x)
         del attended
         return self.feed_forward(self.feed_forward_norm(x), x)
-
-
-class Attention(nn.Module):
-    """Projections of multi-head attention; the scores are the kernel's."""
-
-    def __init__(self, config: ESMConfig) -> None:
-        super().__init__()
-        self.head_dim = config.head_dim
-        self.project = Projections(config.width)
-        self.out = Linear(config.width, config.width)
-
-    def heads(self, x: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor, Tensor]:
-        """Query (scaled), key and value as `[tokens, heads, head_dim]`, turned by position."""
-        # The number of heads is read from the tensor: a tensor-parallel rank owns only some of them.
-        query, key, value = (product.unflatten(-1, (-1, self.head_dim)) for product in self.project(x))
-        query = query * self.head_dim**-0.5
-        if rotation is not None:
-            query, key = rotate(query, *rotation), rotate(key, *rotation)
-        return query, key, value
-
-
-class Projections(nn.Module):
-    """Query, key and value products of the same input."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.query = Linear(width, width)
-        self.key = Linear(width, width)
-        self.value = Linear(width, width)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Three products `[tokens, width]`."""
-        return self.query(x), self.key(x), self.value(x)
 
 
 class FeedForward(nn.Module):

@@ -1,0 +1,1 @@
+"""What the published AIDO.Protein says of made-up parameters."""

@@ -1,0 +1,154 @@
+"""A folder that is filled into a model gives what a folder that is read gives, and says what is wrong with it."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from chaperonin.adapt.filled import load_filled, read_filled
+from chaperonin.adapt.quantize import quantize_for_training
+from chaperonin.errors import WeightsError
+from chaperonin.kernels.segments import Segments
+from chaperonin.models.aido import AIDO, AIDOConfig
+from chaperonin.models.aido.weights import LAYOUT
+from chaperonin.weights import filling
+from chaperonin.weights.pretrained import load_folder, save_folder
+
+CPU = torch.device("cpu")
+SHARDS = 3
+UP = "bert.encoder.layer.1.mlp.dense_h_to_4h_{}.weight"
+ROUTER = "bert.encoder.layer.0.mlp.router.weight"
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+
+Tensors = dict[str, Tensor]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A small mixture in three shards."""
+    torch.manual_seed(0)
+    model = AIDO(AIDOConfig(width=32, depth=2, heads=4, inner_width=40, experts=4))
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    save_folder(LAYOUT, model, tmp_path)
+    tensors = load_file(tmp_path / SINGLE)
+    (tmp_path / SINGLE).unlink()
+    write_shards(tmp_path, tensors)
+    return tmp_path
+
+
+def write_shards(folder: Path, tensors: Tensors) -> None:
+    places = {
+        name: f"model-{1 + number % SHARDS:05}-of-00003.safetensors" for number, name in enumerate(tensors)
+    }
+    for shard in set(places.values()):
+        save_file({name: tensors[name] for name, place in places.items() if place == shard}, folder / shard)
+    (folder / INDEX).write_text(json.dumps({"weight_map": places}), encoding="utf-8")
+
+
+def read_shards(folder: Path) -> Tensors:
+    return {name: own for path in folder.glob("model-*") for name, own in load_file(path).items()}
+
+
+def hidden(model: torch.nn.Module) -> Tensor:
+    tokens = torch.arange(1, 18)
+    with torch.inference_mode():
+        return model(tokens, Segments([5, 9, 3]))
+
+
+@pytest.mark.parametrize("block_bytes", [1, 300, filling.BLOCK_BYTES])
+def test_a_filled_model_is_the_one_that_is_read(
+    folder: Path, block_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filling, "BLOCK_BYTES", block_bytes)
+    expected = dict(load_folder(LAYOUT, folder).named_parameters())
+    found = dict(read_filled(LAYOUT, folder, "fp32", CPU).named_parameters())
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], own) for name, own in expected.items())
+    halves = dict(read_filled(LAYOUT, folder, "bf16", CPU).named_parameters())
+    for name, own in expected.items():
+        kept = (
+            torch.float32 if "router" in name else torch.bfloat16
+        )  # the scores are in fp32 whatever the rest is
+        assert torch.equal(halves[name], own.to(kept)), name
+
+
+def test_bytes_are_those_of_the_whole_matrices(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filling, "BLOCK_BYTES", 500)
+    expected = dict(quantize_for_training(load_folder(LAYOUT, folder)).named_parameters())
+    found = dict(read_filled(LAYOUT, folder, "int8", CPU).named_parameters())
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], own) for name, own in expected.items())
+
+
+def test_a_filled_model_runs_in_every_precision(folder: Path) -> None:
+    plain = hidden(load_folder(LAYOUT, folder))
+    ready, chosen = load_filled(LAYOUT, folder, "auto", CPU)
+    assert chosen == "fp32"
+    torch.testing.assert_close(hidden(ready), plain, atol=1e-5, rtol=0)
+    ready, chosen = load_filled(LAYOUT, folder, "int8", CPU)
+    assert chosen == "int8"
+    assert torch.nn.functional.cosine_similarity(hidden(ready), plain).min() > 0.99
+
+
+def replace(tensors: Tensors, old: str, new: str) -> Tensors:
+    return {name.replace(old, new): own for name, own in tensors.items()}
+
+
+def without(tensors: Tensors, name: str) -> Tensors:
+    return {own: tensor for own, tensor in tensors.items() if own != name}
+
+
+def with_nan(tensors: Tensors) -> Tensors:
+    spoilt = tensors[ROUTER].clone()
+    spoilt[1, 2] = torch.nan
+    return tensors | {ROUTER: spoilt}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda own: without(own, UP.format(2)), f"{UP.format(2)} is missing: expert 2 of 4"),
+        (lambda own: own | {UP.format(4): own[UP.format(3)].clone()}, f"{UP.format(4)} is of one expert more"),
+        (with_nan, f"{ROUTER} holds numbers that are NaN or infinite"),
+        (lambda own: own | {"bert.surprise": torch.ones(1)}, "fit nothing in the model: bert.surprise"),
+        (lambda own: without(own, ROUTER), "missing: layers.0.feed_forward.router.weight"),
+        (lambda own: own | {ROUTER: torch.ones(5, 32)}, f"{ROUTER} is [5, 32], config.json makes it [4, 32]"),
+        (lambda own: own | {ROUTER: torch.ones(4, 32, dtype=torch.int32)}, "holds torch.int32"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named(folder: Path, change: Callable[[Tensors], Tensors], message: str) -> None:
+    write_shards(folder, change(read_shards(folder)))
+    with pytest.raises(WeightsError, match=re.escape(message)):
+        read_filled(LAYOUT, folder, "fp32", CPU)
+
+
+def test_an_index_that_lies_is_named(folder: Path) -> None:
+    index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    shards = sorted(set(index["weight_map"].values()))
+    index["weight_map"][ROUTER] = next(own for own in shards if own != index["weight_map"][ROUTER])
+    (folder / INDEX).write_text(json.dumps(index), encoding="utf-8")
+    with pytest.raises(WeightsError, match=re.escape(f"says that {ROUTER} is in model-")):
+        read_filled(LAYOUT, folder, "fp32", CPU)
+    index["weight_map"][ROUTER] = "model-00004-of-00003.safetensors"
+    (folder / INDEX).write_text(json.dumps(index), encoding="utf-8")
+    with pytest.raises(WeightsError, match=r"files that are not here: model-00004-of-00003"):
+        read_filled(LAYOUT, folder, "fp32", CPU)
+
+
+def test_a_tensor_in_two_shards_is_named(folder: Path) -> None:
+    (folder / INDEX).unlink()
+    tensors = read_shards(folder)
+    for path in folder.glob("model-*"):
+        path.unlink()
+    write_shards(folder, tensors)
+    shard = folder / "model-00001-of-00003.safetensors"
+    first = next(iter(load_file(folder / "model-00002-of-00003.safetensors")))
+    save_file(load_file(shard) | {first: tensors[first]}, shard)
+    with pytest.raises(WeightsError, match=re.escape(f"holds {first}, which")):
+        read_filled(LAYOUT, folder, "fp32", CPU)
