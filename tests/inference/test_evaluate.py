@@ -139,6 +139,23 @@ def test_published_supervised_summary_follows_but_for_the_columns_that_are_misla
     assert max(differences) < 0.0011 and sum(difference > 1e-9 for difference in differences) == 3
 
 
+def test_where_lower_is_better_the_order_is_that_of_the_opposite_values():
+    """Errors are of the difference to the best model, which is the lowest here."""
+    values = np.random.default_rng(0).random((12, 3)).round(3)
+    proteins, types = [f"P{number // 2}" for number in range(12)], ["Binding", "Stability"] * 6
+
+    def ranked(own, **options):
+        table = AssayTable(["a", "b", "c"], own, proteins, types, ["Low"] * 12, ["Human"] * 12)
+        return summarise(table, "MSE", 200, **options)
+
+    lower, opposite = ranked(values, lower_is_better=True), ranked(-values)
+    for one, other in zip(lower, opposite, strict=True):
+        assert one["Model_name"] == other["Model_name"]
+        assert one["Average_MSE"] == -other["Average_MSE"]
+        assert one["Bootstrap_standard_error_MSE"] == other["Bootstrap_standard_error_MSE"]
+    assert lower[0]["Bootstrap_standard_error_MSE"] == 0
+
+
 @pytest.mark.parametrize("assay", ["IF1_ECOLI_Kelsic_2016", "BLAT_ECOLX_Stiffler_2015"])
 def test_metrics_of_published_scores_are_the_published_metrics(real_data, assay):
     tables = real_data / "dms/published_tables"

@@ -1,21 +1,26 @@
-"""LoRA on an ESM: put in place by the PEFT library, proven to learn, collected, merged.
+"""LoRA on a language model: put in place by the PEFT library, proven to learn, collected, merged.
 
 add_lora(model, LoraSettings(rank=8)); …train…; adapter = collect(model)
 merge(plain, adapter)                        # or write_adapter(folder, adapter, base_name)
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from chaperonin.adapt.lora_experts import GROUPED, LoraGroupedLinear, add_expert_lora, expert_of
 from chaperonin.adapt.lora_files import Adapter, own_tensors, read_adapter, roles_of, write_adapter
 from chaperonin.errors import ChaperoninError, UsageError, WeightsError
 from chaperonin.layers.language import LanguageModel
 from chaperonin.layers.linear import Linear
-from chaperonin.models.esm.roles import ROLES as MODULES
+from chaperonin.layers.roles import ROLES as MODULES
+from chaperonin.models.aido.experts import GroupedLinear, Router
+from chaperonin.models.aido.model import AIDO
 
 __all__ = [
     "ROLES", "Adapter", "LoraSettings", "add_lora", "collect", "merge", "read_adapter", "require_gradients",
@@ -40,7 +45,8 @@ class LoraSettings:
     dropout: float = 0.0
     """Share of the inputs of A that training drops."""
     targets: tuple[str, ...] = ("q", "k", "v", "out", "ffn")
-    """Roles: query, key, value, attention output, both layers of the feed-forward, and the head in full."""
+    """Roles: query, key, value, attention output, both layers of the feed-forward, and the head in full; of a mixture
+    also the router, and the experts, which are its feed-forward."""
 
 
 def add_lora(model: LanguageModel, settings: LoraSettings) -> None:
@@ -53,14 +59,20 @@ def add_lora(model: LanguageModel, settings: LoraSettings) -> None:
     """
     import peft
 
-    ends = _check(model, settings)
+    ends, of_experts = _check(model, settings), MODULES["experts"]
     config = peft.LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,  # PEFT computes with any number
         lora_dropout=settings.dropout,
-        target_modules=rf"layers\.\d+\.({'|'.join(re.escape(end) for end in ends)})",
+        target_modules=rf"layers\.\d+\.({'|'.join(re.escape(end) for end in ends if end not in of_experts)})",
     )
-    peft.inject_adapter_in_model(config, model, _NAME)
+    if set(ends) - set(of_experts):
+        peft.inject_adapter_in_model(config, model, _NAME)
+    chosen = tuple(end for end in ends if end in of_experts)
+    if chosen:
+        if not _wrapped(model):  # PEFT freezes what it does not wrap
+            model.requires_grad_(False)
+        add_expert_lora(model, chosen, settings.rank, settings.alpha, settings.dropout)
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
@@ -77,10 +89,14 @@ def _check(model: LanguageModel, settings: LoraSettings) -> list[str]:
     unknown = [role for role in settings.targets if role not in ROLES]
     if unknown:
         raise UsageError(f"LoRA has no role {unknown[0]!r}", advice=f"Roles are {', '.join(ROLES)}.")
-    if _wrapped(model):
+    if _wrapped(model) or any(isinstance(module, LoraGroupedLinear) for module in model.modules()):
         raise UsageError("the model has adapters already", advice="Merge them first.")
-    names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    layers = (nn.Linear, *GROUPED)
+    names = [name for name, module in model.named_modules() if isinstance(module, layers)]
+    is_mixture = any(name.endswith(MODULES["experts"]) for name in names)
     roles = [role for role in settings.targets if role != "head"]
+    if is_mixture:
+        roles = list(dict.fromkeys("experts" if role == "ffn" else role for role in roles))
     for role in roles:
         if not any(name.endswith(MODULES[role]) for name in names):
             raise UsageError(
@@ -98,18 +114,28 @@ def _check(model: LanguageModel, settings: LoraSettings) -> list[str]:
 def collect(model: LanguageModel) -> Adapter:
     """A copy of the adapter that `add_lora` put into the model, on the CPU in fp32."""
     wrapped = _wrapped(model)
-    if not wrapped:
+    experts = {name: own for name, own in model.named_modules() if isinstance(own, LoraGroupedLinear)}
+    if not wrapped and not experts:
         raise UsageError("the model has no adapter", advice="Call add_lora first.")
     pairs = {
         name: (_copy(layer.lora_A[_NAME].weight), _copy(layer.lora_B[_NAME].weight))
         for name, layer in wrapped.items()
     }
-    first = next(iter(wrapped.values()))
+    for name, layer in experts.items():
+        own = enumerate(layer.pairs())
+        pairs |= {f"{name}.{expert}": (_copy(down), _copy(up)) for expert, (down, up) in own}
+    rank, alpha = next(
+        chain(
+            ((int(layer.r[_NAME]), layer.lora_alpha[_NAME]) for layer in wrapped.values()),
+            ((layer.down.shape[1], layer.alpha) for layer in experts.values()),
+        )
+    )
     return Adapter(
-        rank=int(first.r[_NAME]),
-        alpha=first.lora_alpha[_NAME],
+        rank=rank,
+        alpha=alpha,
         targets=roles_of(pairs),
         tensors=pairs,
+        model_type="fm4bio" if isinstance(model, AIDO) else "esm",
     )
 
 
@@ -122,24 +148,38 @@ def merge(model: LanguageModel, adapter: Adapter) -> None:
     modules = dict(model.named_modules())
     own = own_tensors(adapter)
     parameters = dict(model.named_parameters())
+    weights = {name: _weight_of(name, modules) for name in adapter.tensors}
     for name, (down, up) in adapter.tensors.items():
         layer = modules.get(name)
-        if type(layer) is not Linear:
+        weight = weights[name]
+        if weight is None:
             raise WeightsError(
                 f"the adapter is for {name}, and this model has {type(layer).__name__} there",
                 advice="Merge into the plain model that the adapter was trained on, before it is prepared.",
             )
-        check_shape(name, down, up, (layer.in_features, layer.out_features))
+        check_shape(name, down, up, (weight.shape[1], weight.shape[0]))
     for name, tensor in own.items():
         if name not in parameters or parameters[name].shape != tensor.shape:
             raise WeightsError(f"the adapter's {name} {list(tensor.shape)} does not fit this model")
     with torch.no_grad():
         for name, (down, up) in adapter.tensors.items():
-            weight = parameters[f"{name}.weight"]
+            weight = cast(Tensor, weights[name])
             added = adapter.scale_of(name) * (up.to(weight.device) @ down.to(weight.device))
             weight.copy_(weight.float() + added)
         for name, tensor in own.items():
             parameters[name].copy_(tensor)
+
+
+def _weight_of(name: str, modules: Mapping[str, nn.Module]) -> Tensor | None:
+    """The plain weight that a name of an adapter is for, `[outputs, inputs]`; None where there is none."""
+    layer = modules.get(name)
+    if type(layer) in (Linear, Router):
+        return cast(nn.Linear, layer).weight
+    own = expert_of(name)
+    layer = None if own is None else modules.get(own[0])
+    if own is None or type(layer) is not GroupedLinear or own[1] >= len(layer.weight):
+        return None
+    return layer.weight[own[1]]
 
 
 def check_shape(name: str, down: Tensor, up: Tensor, shape: tuple[int, int]) -> None:

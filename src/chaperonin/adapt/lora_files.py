@@ -17,8 +17,9 @@ from torch import Tensor
 
 from chaperonin.errors import WeightsError
 from chaperonin.files import write_atomically
-from chaperonin.models.esm.roles import ROLES
-from chaperonin.models.esm.weights import HUGGING_FACE
+from chaperonin.layers.roles import ROLES
+from chaperonin.models.aido.weights import HUGGING_FACE as AIDO
+from chaperonin.models.esm.weights import HUGGING_FACE as ESM
 from chaperonin.weights.files import tensors
 from chaperonin.weights.rules import Drop, Rename
 
@@ -29,6 +30,7 @@ PREFIX = "base_model.model."
 
 _PLAIN_STARTS = ("gaussian", "eva", "orthogonal")
 """Ways to draw A and B that leave the base's weights alone; the others (PiSSA, OLoRA, …) change them."""
+_TABLES = {"esm": ESM, "fm4bio": AIDO}
 _OTHER_METHODS = (
     "use_dora", "lora_bias", "use_qalora", "use_bdlora", "alora_invocation_tokens", "arrow_config", "kasa_config",
     "monteclora_config", "velora_config", "layer_replication", "target_parameters", "trainable_token_indices",
@@ -52,6 +54,8 @@ class Adapter:
     """Whether the scale is alpha / √rank (rsLoRA, Kalajdzievski 2023) in place of alpha / rank."""
     extra: Mapping[str, Tensor] = field(default_factory=dict)
     """Modules that were trained in full beside the base: Hugging Face's names, a classification head say."""
+    model_type: str = "esm"
+    """Of the model that it is for, as `config.json` says it."""
 
     @property
     def scale(self) -> float:
@@ -82,7 +86,7 @@ def write_adapter(
     for a bare `EsmModel`, whose names lack `esm.`, write them with `encoder_only`.
     """
     whole = {**adapter.extra, **(extra or {})}
-    names = {name: _to_theirs(name, encoder_only) for name in adapter.tensors}
+    names = {name: _to_theirs(name, adapter.model_type, encoder_only) for name in adapter.tensors}
     stored = {f"{PREFIX}{name}": tensor.detach().cpu().contiguous() for name, tensor in whole.items()}
     for name, (down, up) in adapter.tensors.items():
         stored[f"{PREFIX}{names[name]}.lora_A.weight"] = down.contiguous()
@@ -109,12 +113,15 @@ def read_adapter(folder: Path) -> Adapter:
     whole = config.get("modules_to_save") or []
     if not isinstance(whole, list) or not all(isinstance(name, str) for name in whole):
         raise WeightsError(f"{CONFIG} gives modules_to_save {whole!r}, not names", where=str(folder))
-    halves, extra = _sort(tensors([path]), whole, str(path))
+    named = list(tensors([path]))
+    model_type = _model_type(name.removeprefix(PREFIX) for name, _ in named)
+    halves, extra = _sort(named, whole, str(path))
     pairs = {name: _pair(name, halves[name], str(path)) for name in sorted(halves, key=_order)}
     if not pairs:
         raise WeightsError("the adapter holds no LoRA tensor", where=str(path))
     rank, alpha = (_number(config.get(key), key, str(folder)) for key in ("r", "lora_alpha"))
-    ranks = _per_module(config, "rank_pattern", pairs, rank, str(folder))
+    stored = {name: _to_theirs(name, model_type) for name in pairs}
+    ranks = _per_module(config, "rank_pattern", stored, rank, str(folder))
     for name, (down, _) in pairs.items():
         if len(down) != ranks[name]:
             raise WeightsError(
@@ -122,12 +129,13 @@ def read_adapter(folder: Path) -> Adapter:
                 where=str(path),
                 advice="The two files belong to different adapters.",
             )
-    alphas = _per_module(config, "alpha_pattern", pairs, alpha, str(folder))
+    alphas = _per_module(config, "alpha_pattern", stored, alpha, str(folder))
     return Adapter(
         rank=int(rank),
         alpha=alpha,
         targets=roles_of(pairs),
         tensors=pairs,
+        model_type=model_type,
         alphas={name: own for name, own in alphas.items() if own != alpha},
         root=bool(config.get("use_rslora")),
         extra=extra,
@@ -136,17 +144,18 @@ def read_adapter(folder: Path) -> Adapter:
 
 def own_tensors(adapter: Adapter) -> dict[str, Tensor]:
     """Of the modules that the adapter trained in full, the tensors of the model itself, by our names."""
-    found = {name: HUGGING_FACE.find(name) for name in adapter.extra}
+    found = {name: _TABLES[adapter.model_type].find(name) for name in adapter.extra}
     return {
-        match[0]: adapter.extra[name]
+        match.ours: adapter.extra[name]
         for name, match in found.items()
-        if match and isinstance(match[1], Rename)
+        if match and isinstance(match.rule, Rename)
     }
 
 
 def roles_of(names: Mapping[str, object]) -> tuple[str, ...]:
     """Roles that module names belong to."""
-    return tuple(role for role, ends in ROLES.items() if any(name.endswith(ends) for name in names))
+    layers = {re.sub(r"\.\d+$", "", name) for name in names}  # an expert's number
+    return tuple(role for role, ends in ROLES.items() if any(name.endswith(ends) for name in layers))
 
 
 def _config(adapter: Adapter, names: Mapping[str, str]) -> dict[str, Any]:
@@ -231,7 +240,7 @@ def _sort(
         raise WeightsError(
             f"{', '.join(unknown[:3])}{' …' if len(unknown) > 3 else ''}: not supported",
             where=where,
-            advice="Adapters of the encoder's linear layers of an ESM are, and heads in modules_to_save.",
+            advice="Adapters of the encoder's linear layers are, and heads in modules_to_save.",
         )
     return halves, extra
 
@@ -254,21 +263,36 @@ def _pair(name: str, halves: dict[str, Tensor], where: str) -> tuple[Tensor, Ten
 
 def _whole_module(name: str) -> str:
     """What PEFT takes as a whole: a head of a task, and of the model itself the one layer."""
-    return name.rpartition(".")[0] if HUGGING_FACE.find(name) else name.split(".")[0]
+    is_own = any(table.find(name) for table in _TABLES.values())
+    return name.rpartition(".")[0] if is_own else name.split(".")[0]
 
 
-def _to_theirs(name: str, encoder_only: bool) -> str:
-    stored = next(iter(HUGGING_FACE.write({f"{name}.weight": torch.empty(0)}))).removesuffix(".weight")
-    return stored.removeprefix("esm.") if encoder_only else stored
+def _model_type(names: Iterable[str]) -> str:
+    """Of the model whose modules the names of a file are."""
+    return "fm4bio" if any(name.startswith("bert.") or ".mlp." in name for name in names) else "esm"
+
+
+def _to_theirs(name: str, model_type: str, encoder_only: bool = False) -> str:
+    """Name in files of our linear layer, or of an expert's."""
+    table = _TABLES[model_type]
+    if ".experts." in name:
+        layers, expert = name.rsplit(".", 1)
+        many = list(table.write({f"{layers}.weight": torch.empty(int(expert) + 1, 0)}))
+        return many[int(expert)].removesuffix(".weight")
+    stored = next(iter(table.write({f"{name}.weight": torch.empty(0)}))).removesuffix(".weight")
+    return stored.removeprefix("esm.").removeprefix("bert.") if encoder_only else stored
 
 
 def _to_ours(name: str) -> str | None:
-    """Our name of an encoder's linear layer, None for anything else."""
-    found = HUGGING_FACE.find(f"{name}.weight")
-    if found is None or isinstance(found[1], Drop):
-        return None
-    ours = found[0].removesuffix(".weight")
-    return ours if roles_of({ours: None}) else None
+    """Our name of an encoder's linear layer, of an expert's with its number; None for anything else."""
+    for table in _TABLES.values():
+        found = table.find(f"{name}.weight")
+        if found is None or isinstance(found.rule, Drop):
+            continue
+        ours = found.ours.removesuffix(".weight")
+        if roles_of({ours: None}):
+            return ours if found.part is None else f"{ours}.{found.part}"
+    return None
 
 
 def _number(value: object, key: str, where: str) -> float:
@@ -278,9 +302,12 @@ def _number(value: object, key: str, where: str) -> float:
 
 
 def _per_module(
-    config: Mapping[str, Any], key: str, names: Iterable[str], usual: float, where: str
+    config: Mapping[str, Any], key: str, theirs: Mapping[str, str], usual: float, where: str
 ) -> dict[str, float]:
-    """Of each module the value of the first pattern that fits its name in files, as PEFT matches them."""
+    """Of each module the value of the first pattern that fits its name in files, as PEFT matches them.
+
+    theirs: our name → name in files.
+    """
     patterns = config.get(key) or {}
     if not isinstance(patterns, dict):
         raise WeightsError(f"{CONFIG} gives {key} {patterns!r}, not values by module", where=where)
@@ -290,7 +317,6 @@ def _per_module(
         ]
     except re.error as error:
         raise WeightsError(f"{CONFIG} gives a {key} that cannot be matched: {error}", where=where) from error
-    theirs = {name: _to_theirs(name, encoder_only=False) for name in names}
     return {
         name: next((value for pattern, value in found if pattern.match(stored)), usual)
         for name, stored in theirs.items()

@@ -4,9 +4,21 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
+from cyclopts import App, Parameter
+
+from chaperonin.cli import proteingym
 from chaperonin.cli.options import JobOptions
 
+app = App(
+    name="chaperonin evaluate",
+    help=__doc__,
+    version_flags=[],
+    default_parameter=Parameter(negative_iterable=""),
+)
+app.command(proteingym.run, name="proteingym-supervised")
 
+
+@app.default
 def run(
     input: Path,
     outdir: Path,
@@ -20,6 +32,8 @@ def run(
     job: JobOptions = JobOptions(),  # noqa: B008 (frozen)
 ) -> int:
     """Compare a model's predictions for INPUT with its labels; or, with --reference, structures with others.
+
+    `chaperonin evaluate proteingym-supervised INPUT OUTDIR` is a benchmark of its own.
 
     Parameters
     ----------

@@ -54,10 +54,11 @@ def run_job(
     outcome = verb(model, source, outdir, settings, overwrite)
     from chaperonin.report import write_report  # seconds long, and not needed before
 
-    print(_ending(outcome, outdir, write_report(outdir)), file=sys.stderr)
+    print(ending(outcome, outdir, write_report(outdir)), file=sys.stderr)
     return outcome.exit_code
 
 
-def _ending(outcome: Outcome, outdir: Path, report: Path) -> str:
+def ending(outcome: Outcome, outdir: Path, report: Path) -> str:
+    """The last line of a job, for stderr."""
     failed = f", {outcome.failed:,} failed (see {outdir / 'failures.jsonl'})" if outcome.failed else ""
     return f"{outcome.done:,} done{failed}. Report: {report}"

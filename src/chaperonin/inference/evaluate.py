@@ -133,7 +133,13 @@ class AssayTable:
         return np.round(self.values, PRINTED_DIGITS)
 
 
-def summarise(table: AssayTable, metric: str = "Spearman", draws: int = 10_000, seed: int = 0) -> list[dict]:
+def summarise(
+    table: AssayTable,
+    metric: str = "Spearman",
+    draws: int = 10_000,
+    seed: int = 0,
+    lower_is_better: bool = False,
+) -> list[dict]:
     """ProteinGym's summary: one row per model, best first, in the columns of its published table.
 
     The average is over selection types, each the mean of its proteins, each the mean of its assays. The error
@@ -143,7 +149,8 @@ def summarise(table: AssayTable, metric: str = "Spearman", draws: int = 10_000, 
     types = [selection for _, selection in proteins]
     functions, by_function = _means(types, by_protein)
     average = _mean(by_function)
-    best = int(np.argmax(np.nan_to_num(average, nan=-np.inf)))
+    merit = np.nan_to_num(-average if lower_is_better else average, nan=-np.inf)
+    best = int(np.argmax(merit))
     columns = {
         f"Average_{metric}": average,
         f"Bootstrap_standard_error_{metric}": bootstrap_standard_error(
@@ -157,7 +164,7 @@ def summarise(table: AssayTable, metric: str = "Spearman", draws: int = 10_000, 
         # Differs from the other columns: ProteinGym averages depths over proteins, not over selection types.
         _, means = _means(zip(table.uniprot, table.selection, strict=True), np.round(values, PRINTED_DIGITS))
         columns[f"Depth_{name}"] = _mean(means)
-    order = np.argsort(-np.nan_to_num(average, nan=-np.inf), kind="stable")
+    order = np.argsort(-merit, kind="stable")
     return [
         {"Model_rank": rank, "Model_name": table.models[number]}
         | {name: float(np.round(values[number], PRINTED_DIGITS)) for name, values in columns.items()}

@@ -15,11 +15,14 @@ from chaperonin.kernels.segments import Segments
 from chaperonin.layers.attention import Rotation
 from chaperonin.layers.language import LanguageModel
 from chaperonin.layers.linear import fused
+from chaperonin.models.aido.model import Layer as MixtureLayer
 from chaperonin.models.esm.model import Layer
 
 _DEAR = frozenset({
     "aten::addmm",
     "chaperonin::linear_int8_frozen",
+    "chaperonin::grouped_matmul_cpu",
+    "aten::_grouped_mm",
     "aten::_scaled_dot_product_flash_attention_for_cpu",
     "aten::_scaled_dot_product_flash_attention",
     "aten::_scaled_dot_product_efficient_attention",
@@ -37,7 +40,11 @@ def recompute(model: LanguageModel, selective: bool = False) -> LanguageModel:
     Names of modules and tensors stay, so adapters, quantisation and checkpoints do not notice, before or after.
     """
     for number, layer in enumerate(model.layers):
-        if not isinstance(layer, RecomputedLayer):
+        if isinstance(layer, RecomputedLayer | RecomputedMixtureLayer):
+            continue
+        if isinstance(layer, MixtureLayer):
+            model.layers[number] = RecomputedMixtureLayer(layer, selective)
+        else:
             model.layers[number] = RecomputedLayer(cast(Layer, layer), selective)
     return model
 
@@ -75,6 +82,26 @@ class RecomputedLayer(Layer):
         x = fused(self.attention.out, attended.flatten(1), residual=x)
         inner = fused(self.feed_forward.up, self.feed_forward_norm(x), activation="gelu")
         return inner, _with_adapters(self.feed_forward.down, inner, x)
+
+
+class RecomputedMixtureLayer(MixtureLayer):
+    """The same of an AIDO.Protein, from its first operation to its last."""
+
+    def __init__(self, layer: MixtureLayer, selective: bool = False) -> None:
+        nn.Module.__init__(self)
+        for name, child in layer.named_children():
+            setattr(self, name, child)
+        self.training = layer.training
+        self.residual_scale = layer.residual_scale
+        self.options: dict[str, Any] = {"use_reentrant": False}
+        if selective:
+            self.options["context_fn"] = _contexts
+
+    def forward(self, x: Tensor, segments: Segments, rotation: Rotation) -> Tensor:
+        """The layer's own; without gradient there is nothing to keep or to compute again."""
+        if not torch.is_grad_enabled():
+            return super().forward(x, segments, rotation)
+        return checkpoint(super().forward, x, segments, rotation, **self.options)
 
 
 def _contexts() -> Any:

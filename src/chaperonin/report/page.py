@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from chaperonin.errors import InputError
 from chaperonin.report import contact_section, embedding_section
+from chaperonin.report.benchmark_section import benchmark_section, is_benchmark
 from chaperonin.report.blocks import Illustration, Section, Table, Terms
 from chaperonin.report.comparison_section import comparison_section
 from chaperonin.report.figures import length_histogram
@@ -75,7 +76,8 @@ def _results(outdir: Path) -> list[Section | None]:
         embedding_section.embedding_section(outdir),
         None if is_finetuning(outdir) else scores,
         contact_section.contact_section(outdir),
-        fold_section(outdir),
+        None if is_benchmark(outdir) else fold_section(outdir),
+        benchmark_section(outdir),
         comparison_section(outdir),
         result_section(outdir),
         prediction_section(outdir),

@@ -1,7 +1,7 @@
 """Linear models on a few features, their regularisation chosen on validation examples."""
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,7 +14,8 @@ Array = NDArray[np.float64]
 Predict = Callable[[Any], Array]
 ClassWeights = Literal["none", "balanced"] | Mapping[str, float]
 
-_STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)
+STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)
+"""Inverse penalties that are tried."""
 _ITERATIONS, _FEWEST = 1000, 50
 _WORK = 1_000_000_000
 """Examples times classes times iterations, at most: with a thousand classes, converging would take hours."""
@@ -99,18 +100,24 @@ def best(problem: Problem, models: Iterable[Predict], default: int, validation: 
     candidates = list(models)
     if not len(validation.truth):
         return candidates[default]
-    losses = [problem.loss(validation.truth, model(validation.features)) for model in candidates]
-    return candidates[int(np.argmin(losses))]
+    return candidates[best_number(problem, candidates, validation)]
+
+
+def best_number(problem: Problem, models: Sequence[Predict], validation: Part) -> int:
+    """Number of the model with the least loss on validation."""
+    losses = [problem.loss(validation.truth, model(validation.features)) for model in models]
+    return int(np.argmin(losses))
 
 
 def linear_model(problem: Problem, training: Part, validation: Part) -> Predict:
     """Logistic regression (one for each class of multilabel) or ridge regression."""
-    fit = {"regression": _ridge, "multilabel": _logistic_each}.get(problem.kind, _logistic)
-    models = (fit(problem, training, strength) for strength in _STRENGTHS)
-    return best(problem, models, _STRENGTHS.index(1.0), validation)
+    fit = {"regression": ridge, "multilabel": _logistic_each}.get(problem.kind, _logistic)
+    models = (fit(problem, training, strength) for strength in STRENGTHS)
+    return best(problem, models, STRENGTHS.index(1.0), validation)
 
 
-def _ridge(problem: Problem, training: Part, strength: float) -> Predict:
+def ridge(problem: Problem, training: Part, strength: float) -> Predict:
+    """Ridge regression with a penalty of 1 / strength."""
     from sklearn.linear_model import Ridge
 
     model = Ridge(alpha=1 / strength)

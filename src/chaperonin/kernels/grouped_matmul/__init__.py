@@ -9,6 +9,7 @@ waits for a GPU to learn it. `weight` is a plain tensor or `PackedGroups`, one p
 
 from typing import cast
 
+import torch
 from torch import Tensor
 
 from chaperonin.kernels.grouped_matmul import loop_cpu, packed_cpu, reference, torch_grouped
@@ -30,4 +31,8 @@ def grouped_matmul(
     gate: Gate | None = None,
 ) -> Float[Tensor, "rows channels"]:
     """gate(x weightᵀ + bias) with each row's own weight and bias; the fastest body that takes this weight."""
+    if torch.is_autocast_enabled(x.device.type):  # as PyTorch does of its own products
+        dtype = torch.get_autocast_dtype(x.device.type)
+        x, bias = x.to(dtype), None if bias is None else bias.to(dtype)
+        weight = weight.to(dtype) if isinstance(weight, Tensor) else weight
     return cast(Tensor, operation(x, weight, bias, counts, gate))

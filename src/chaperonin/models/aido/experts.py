@@ -45,17 +45,16 @@ class MixtureOfExperts(nn.Module):
         return residual + torch.einsum("tk,tkw->tw", routes.weights, results)
 
 
-class Router(nn.Module):
+class Router(nn.Linear):
     """Scores of all experts. Its product is in fp32 whatever the model is in, as published."""
 
     def __init__(self, width: int, experts: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(experts, width))
+        super().__init__(width, experts, bias=False)
 
-    def forward(self, x: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens experts"]:
+    def forward(self, input: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens experts"]:
         """Logits, fp32."""
-        with torch.autocast(x.device.type, enabled=False):
-            return functional.linear(x.float(), self.weight.float())
+        with torch.autocast(input.device.type, enabled=False):
+            return functional.linear(input.float(), self.weight.float())
 
 
 class Experts(nn.Module):
