@@ -145,16 +145,12 @@ def train_theirs(sizes: Sizes, lengths: Sequence[int]) -> Callable[[], list[floa
         tensor.requires_grad_()
 
     def logits() -> Any:
-        return (
-            model.forward(tokens, real, recompute=True)[real] @ model.named["masked_language.output.weight"].T
-        )
+        return model.forward(tokens, real, recompute=True)[real] @ model.named["masked_language.output.weight"].T
 
     return _step(logits, tokens[real], list(model.named.values()))
 
 
-def _step(
-    logits: Callable[[], "Tensor"], targets: "Tensor", parameters: list[Any]
-) -> Callable[[], list[float]]:
+def _step(logits: Callable[[], "Tensor"], targets: "Tensor", parameters: list[Any]) -> Callable[[], list[float]]:
     import torch
 
     def run() -> list[float]:
@@ -192,9 +188,7 @@ class Published:
         import torch
 
         part = "" if expert is None else f".{expert}"
-        return torch.nn.functional.linear(
-            x, self.named[f"{name}.weight{part}"], self.named[f"{name}.bias{part}"]
-        )
+        return torch.nn.functional.linear(x, self.named[f"{name}.weight{part}"], self.named[f"{name}.bias{part}"])
 
     def norm(self, x: "Tensor", name: str) -> "Tensor":
         """RMSNorm, step by step."""
@@ -221,15 +215,11 @@ class Published:
 
         name = f"layers.{number}"
         normed = self.norm(x, f"{name}.attention_norm")
-        parts = [
-            self.linear(normed, f"{name}.attention.project.{part}") for part in ("query", "key", "value")
-        ]
+        parts = [self.linear(normed, f"{name}.attention.project.{part}") for part in ("query", "key", "value")]
         query, key, value = (part.unflatten(-1, (self.sizes["heads"], -1)).transpose(1, 2) for part in parts)
         query, key = turn(query), turn(key)
         mask = None if len(x) == 1 or bool(real.all()) else (real[:, None, None] & real[:, None, :, None])
-        added = (
-            None if mask is None else torch.zeros(mask.shape).masked_fill_(~mask, torch.finfo(x.dtype).min)
-        )
+        added = None if mask is None else torch.zeros(mask.shape).masked_fill_(~mask, torch.finfo(x.dtype).min)
         attended = torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=added)
         x = x + self.linear(attended.transpose(1, 2).flatten(2), f"{name}.attention.out")
         normed = self.norm(x, f"{name}.feed_forward_norm")
@@ -240,9 +230,7 @@ class Published:
         import torch
         from torch.nn.functional import linear, silu, softmax
 
-        scores, chosen = torch.topk(
-            linear(x, self.named[f"{name}.router.weight"]), self.sizes["experts_per_token"]
-        )
+        scores, chosen = torch.topk(linear(x, self.named[f"{name}.router.weight"]), self.sizes["experts_per_token"])
         weights = softmax(scores, dim=1, dtype=torch.float)
         result = torch.zeros_like(x)
         for expert in range(self.sizes["experts"]):

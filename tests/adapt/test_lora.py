@@ -160,10 +160,7 @@ def test_the_probe_names_tensors_without_gradient(random_model: Make, stream: Ca
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (
-            LoraSettings(targets=("q", "query")),
-            "no role 'query'. Roles are q, k, v, out, ffn, experts, router, head",
-        ),
+        (LoraSettings(targets=("q", "query")), "no role 'query'. Roles are q, k, v, out, ffn, experts, router, head"),
         (LoraSettings(targets=("head",)), "would train the head alone"),
         (LoraSettings(targets=()), "would train the head alone"),
         (LoraSettings(rank=0), "rank 0"),
