@@ -236,3 +236,23 @@ def test_real_tables(real_data):
         input=str(real_data / "tasks/gb1_flip_all_splits.csv.gz"), stage_column="two_vs_rest"
     )
     assert sum(one.stage == "val" for one in read_labelled(variants).examples) == 43
+
+
+def test_a_contact_map_that_counts_from_0_is_the_list_of_its_pairs(read, tmp_path):
+    columns = {"seq": ["MKTA", "GGSA"], "label": [[[0, 0], [0, 3], [1, 2]], [[2, 2]]]}
+    parquet.write_table(pa.table(columns), tmp_path / "in.parquet")
+    found = read_labelled(LabelSettings(input=str(tmp_path / "in.parquet"), first_residue=0))
+    assert [one.label for one in found.examples] == ["1-4;2-3", ""]
+    as_it_is = read_labelled(LabelSettings(input=str(tmp_path / "in.parquet")))
+    assert [one.label for one in as_it_is.examples] == ["0-0;0-3;1-2", "2-2"]
+    odd = read("sequence,label\nMKTA,0-3;x\n", first_residue=0)
+    assert [one.label for one in odd.examples] == ["1-4;x"]  # for the task to refuse
+
+
+def test_chains_are_joined_by_a_linker_or_refused(read):
+    text = "sequence,label\nMK|TA|GG,1\nGGSA,0\n"
+    found = read(text, linker="GSG")
+    assert [one.sequence for one in found.examples] == ["MKGSGTAGSGGG", "GGSA"]
+    assert found.notes == ["chains joined by GSG: 1 records"]
+    (refused,) = read(text).rejected
+    assert "'|' at residue 3" in refused.error.what

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 from tests.inference.tiny_protst import write_protst
+from tests.training.published_tasks import write_task
 
 from chaperonin.models.esm import ESM, ESMConfig
 from chaperonin.models.esm.weights import LAYOUT
@@ -35,6 +36,12 @@ def published_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def protst(tmp_path: Path) -> None:
     """A converted ProtST called protst."""
     write_protst(tmp_path / "protst")
+
+
+@pytest.fixture
+def localization(tmp_path: Path) -> None:
+    """A few made-up proteins in the layout of one of the xTrimoPGLM tasks."""
+    write_task(tmp_path / "localization_prediction", "localization_prediction", rows=5)
 
 
 UBIQUITIN = "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYNIQKESTLHLVLRLRGG"

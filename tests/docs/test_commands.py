@@ -46,7 +46,12 @@ def commands(script: str) -> Iterator[list[str]]:
 
 @pytest.fixture
 def workplace(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, published_models: None, proteingym: None, protst: None
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    published_models: None,
+    proteingym: None,
+    protst: None,
+    localization: None,
 ) -> Path:
     """A folder with the configs and a few of the examples, where models that the pages name are on disk (tiny)."""
     (tmp_path / "configs").symlink_to(REPOSITORY / "configs")

@@ -53,6 +53,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
     return Base.of(str(folder))
 
 
+HIDDEN = {name: "none" if name == "residue" else "tanh" for name in TARGETS}
+"""The hidden layer of the heads that transformers has too."""
 Make = Callable[..., tuple[Predictor, Path]]
 
 
@@ -61,13 +63,13 @@ def make(base: Base, tmp_path: Path) -> Make:
     """Predictor with random trained weights, and the folder that it was saved to."""
 
     def made(
-        target: Target, method: Method, pooling: str = "mean", hidden: str = "none"
+        target: Target, method: Method, pooling: str = "mean", hidden: str = "none", inner: int = 0
     ) -> tuple[Predictor, Path]:
         backbone = load_folder(LAYOUT, Path(base.name))
         backbone.requires_grad_(method == "full")
         if method == "lora":
             add_lora(backbone, LoraSettings(rank=2, alpha=4))
-        predictor = Predictor(backbone, build_head(target, WIDTH, pooling, hidden), target).eval()
+        predictor = Predictor(backbone, build_head(target, WIDTH, pooling, hidden, inner), target).eval()
         shake(predictor, 1)
         features = np.random.default_rng(0).normal(size=(40, WIDTH))
         domain = Domain.fit(features, features)
@@ -146,7 +148,7 @@ def expected_there(predictor: Predictor) -> list[np.ndarray]:
 def test_transformers_opens_a_full_fine_tune_with_equal_logits(name: str, make: Make) -> None:
     from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 
-    predictor, folder = make(TARGETS[name], "full", "cls", "tanh")
+    predictor, folder = make(TARGETS[name], "full", "cls", HIDDEN[name])
     auto = AutoModelForTokenClassification if name == "residue" else AutoModelForSequenceClassification
     model, loading = auto.from_pretrained(folder, output_loading_info=True)
     assert not loading["missing_keys"] and not loading["mismatched_keys"]
@@ -173,7 +175,7 @@ def test_peft_opens_an_adapter_and_its_head_with_equal_logits(name: str, make: M
     from peft import PeftModel
     from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 
-    predictor, folder = make(TARGETS[name], "lora", "cls", "tanh")
+    predictor, folder = make(TARGETS[name], "lora", "cls", HIDDEN[name])
     auto = AutoModelForTokenClassification if name == "residue" else AutoModelForSequenceClassification
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -185,18 +187,22 @@ def test_peft_opens_an_adapter_and_its_head_with_equal_logits(name: str, make: M
 
 @pytest.mark.parametrize("method", ["full", "lora"])
 @pytest.mark.parametrize(
-    ("name", "pooling", "hidden"),
+    ("name", "pooling", "hidden", "inner"),
     [
-        ("multiclass", "mean", "none"),
-        ("binary", "mean", "tanh"),
-        ("regression", "cls", "none"),
-        ("pairs", "mean", "none"),
+        ("multiclass", "mean", "none", 0),
+        ("binary", "mean", "tanh", 0),
+        ("multiclass", "cls", "tanh", 12),
+        ("regression", "cls", "none", 0),
+        ("residue", "mean", "relu", 0),
+        ("residue", "mean", "tanh", 12),
+        ("pairs", "mean", "none", 12),
     ],
 )
 def test_lines_of_the_card_give_the_logits_where_transformers_has_no_such_head(
-    name: str, pooling: str, hidden: str, method: Method, make: Make
+    name: str, pooling: str, hidden: str, inner: int, method: Method, make: Make
 ) -> None:
-    predictor, folder = make(TARGETS[name], method, pooling, hidden)
+    predictor, folder = make(TARGETS[name], method, pooling, hidden, inner)
+    assert isinstance(read_trained(folder).head, type(predictor.head))
     (code,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
     for sequence, expected in zip(SEQUENCES, logits_of(predictor), strict=True):
         found: dict[str, torch.Tensor] = {}

@@ -3,6 +3,7 @@ import pytest
 import torch
 from torch import nn
 
+from chaperonin.errors import UsageError
 from chaperonin.kernels.segments import Segments
 from chaperonin.models.esm import ESM, ESMConfig
 from chaperonin.models.esm.weights import LAYOUT
@@ -53,7 +54,7 @@ def test_logits_are_those_of_transformers(published):
     theirs, backbone = published
     is_token = "Token" in type(theirs).__name__
     target = Target("residue" if is_token else "sequence", "multiclass", ("a", "b", "c"))
-    head = build_head(target, 32, "cls", "tanh")
+    head = build_head(target, 32, "cls", "none" if is_token else "tanh")
     head.load_state_dict((theirs if is_token else theirs.classifier).state_dict(), strict=not is_token)
     ids = [torch.from_numpy(backbone.alphabet.encode(text)) for text in TEXTS]
     ours = Predictor(backbone, head, target)(torch.cat(ids), Segments([len(own) for own in ids]))
@@ -70,6 +71,30 @@ def test_the_mean_is_over_residues_and_cls_is_the_first_row():
     mean = SequenceHead(5, 2).pool(hidden, segments)
     torch.testing.assert_close(mean, torch.stack([hidden[1:6].mean(dim=0), hidden[8:11].mean(dim=0)]))
     assert torch.equal(SequenceHead(5, 2, pooling="cls").pool(hidden, segments), hidden[[0, 7]])
+
+
+@pytest.mark.parametrize(("hidden", "between"), [("tanh", nn.Tanh), ("relu", nn.ReLU)])
+@pytest.mark.parametrize("level", ["sequence", "residue"])
+def test_a_hidden_layer_of_its_own_width_is_a_perceptron_with_dropout(level, hidden, between):
+    target = Target(level, "multiclass", ("a", "b", "c"))
+    head = build_head(target, 8, "mean", hidden, 20, 0.25)
+    last = head.out_proj if level == "sequence" else head.classifier
+    usual = nn.Sequential(nn.Dropout(0.25), head.dense, between(), nn.Dropout(0.25), last)
+    rows = torch.randn(6, 8)
+    for mode in (True, False):
+        torch.manual_seed(3)
+        found = head.train(mode)(rows)
+        torch.manual_seed(3)
+        assert torch.equal(found, usual.train(mode)(rows))
+    assert [tuple(own.shape) for own in head.parameters()] == [(20, 8), (20,), (3, 20), (3,)]
+
+
+def test_pairs_take_another_width_and_no_dropout():
+    target = Target("pairs", "binary", ("no", "yes"))
+    assert build_head(target, 8, inner=16).dense.out_features == 16
+    assert build_head(target, 8).dense.out_features == 128
+    with pytest.raises(UsageError, match="no dropout"):
+        build_head(target, 8, dropout=0.1)
 
 
 def outer_concatenation(head: PairHead, rows: torch.Tensor) -> torch.Tensor:

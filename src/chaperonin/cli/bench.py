@@ -59,7 +59,7 @@ def finetune(
     from chaperonin.kernels.hardware import choose_device
     from chaperonin.training.comparison import ROWS, compare
     from chaperonin.training.finetune_settings import FineTuning
-    from chaperonin.training.material import read_material
+    from chaperonin.training.material import material_of
     from chaperonin.training.settings import resolve_training
 
     lengths = {"epochs": epochs, "training.steps": steps}
@@ -69,7 +69,7 @@ def finetune(
         raise UsageError(
             "a pre-training has no rows to compare", where=str(input), advice="Give labelled data."
         )
-    material = read_material(settings.data, settings.split, settings.task, settings.kind, settings.classes)
+    material = material_of(settings)
     names = [name.strip() for name in rows.split(",")] if rows else list(ROWS)
     begin(outdir, as_yaml(settings), material.dataset.rejected)
     print("\n".join(material.warnings), file=sys.stderr)

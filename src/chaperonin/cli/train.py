@@ -83,15 +83,13 @@ def fine_tune(
     from chaperonin.inference.provenance import Provenance
     from chaperonin.parallel.data import join_processes, leave_processes
     from chaperonin.training.finetune_forecast import forecast
-    from chaperonin.training.material import read_material
+    from chaperonin.training.material import material_of
     from chaperonin.training.study import study
 
     provenance = Provenance("train", settings, seed=settings.training.seed)
     processes, place = join_processes(place)
     with provenance.stage("read and split"):
-        material = read_material(
-            settings.data, settings.split, settings.task, settings.kind, settings.classes
-        )
+        material = material_of(settings)
     with provenance.stage("forecast"):
         expected = forecast(settings, material, place)
     if dry_run:

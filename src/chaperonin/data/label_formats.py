@@ -207,6 +207,22 @@ def masked(label: str, mask: str) -> str:
     return ";".join(v if m == "1" else UNKNOWN_VALUE for v, m in zip(values, mask, strict=True))
 
 
+def counted_from_one(label: str) -> str:
+    """Pairs of residues that are counted from 0, counted from 1, without those of a residue and itself.
+
+    What is no pair stays as it is, for the task to refuse.
+    """
+    pairs = []
+    for part in label.split(";"):
+        found = _ZERO_PAIR.fullmatch(part.strip())
+        if found is None:
+            pairs.append(part)
+        elif found[1] != found[2]:
+            pairs.append(f"{int(found[1]) + 1}-{int(found[2]) + 1}")
+    return ";".join(pairs)
+
+
+_ZERO_PAIR = re.compile(r"(\d+)-(\d+)")
 _PIECE = re.compile(r"-\d+-of-\d+.*")
 _WORD_END = re.compile(r"[^a-z]")
 _PAIR = re.compile(r"(?:^|(?<=\s))(\w+)=(.*?)(?=\s+\w+=|\s*$)")

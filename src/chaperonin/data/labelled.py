@@ -7,7 +7,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from chaperonin.data.label_formats import Columns, FastaLayout, Fields, TableLayout, file_stage, layout_of
+from chaperonin.data.label_formats import (
+    Columns,
+    FastaLayout,
+    Fields,
+    TableLayout,
+    counted_from_one,
+    file_stage,
+    layout_of,
+)
 from chaperonin.data.sources import Record, Rejected, read_records
 from chaperonin.errors import InputError, UsageError
 
@@ -75,6 +83,12 @@ class LabelSettings:
     """In residues; 0 is no limit. The membrane recipe on DeepLoc 2 uses 100 and 512."""
     unknown: str | None = None
     """"X" reads the letter J as X."""
+    linker: str = ""
+    """Residues that take the place of `|` between chains (GGGGG, say), for models that read one chain; without them
+    such a sequence is refused."""
+    first_residue: Literal[0, 1] = 1
+    """What labels of pairs call the first residue. Lists that count from 0 are contact maps: a pair of a residue with
+    itself is left out."""
 
 
 def read_labelled(settings: LabelSettings) -> Dataset:
@@ -87,7 +101,11 @@ def read_labelled(settings: LabelSettings) -> Dataset:
         raise UsageError("no input of labelled sequences", advice="Set data.input to a CSV or FASTA file.")
     reader = _Reader(settings)
     records = read_records(
-        Path(settings.input), settings.unknown, settings.sequence_column, settings.id_column
+        Path(settings.input),
+        settings.unknown,
+        settings.sequence_column,
+        settings.id_column,
+        linker=settings.linker,
     )
     for item in records:
         reader.take(item)
@@ -125,6 +143,8 @@ class _Reader:
             self._reject(item, error)
             return
         self._changed.update({note.partition(":")[0] for note in item.notes})
+        if self._settings.first_residue == 0:
+            fields = fields._replace(label=counted_from_one(fields.label))
         self._examples.append(_example(item, fields))
 
     def dataset(self) -> Dataset:

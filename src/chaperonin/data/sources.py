@@ -14,6 +14,8 @@ from chaperonin.protein.sequence import clean
 
 FASTA_SUFFIXES = (".fasta", ".fa", ".faa", ".fas", ".fsa", ".pep", ".mpfa")
 TABLE_SUFFIXES = (".csv", ".tsv", ".tab", PARQUET_SUFFIX)
+CHAIN_END = "|"
+"""Between the chains of a complex, as in sets of peptides and their receptors."""
 SEQUENCE_COLUMNS = ("sequence", "mutated_sequence", "protein", "seq", "Sequence", "prot_seq", "fasta")
 ID_COLUMNS = ("id", "ID", "name", "acc", "ACC", "entry", "sid")
 
@@ -49,19 +51,21 @@ def read_records(
     sequence_column: str = "sequence",
     id_column: str = "id",
     limits: Limits = DEFAULT_LIMITS,
+    linker: str = "",
 ) -> Iterator[Record | Rejected]:
     """Every record of the input exactly once and in its order, numbered 1, 2, 3, …; memory for one at a time.
 
     The default columns stand for the usual names too (`mutated_sequence`, `protein`, `seq`; `name`, `acc`,
     `entry`); others must be there. A record without id is `row_N`; of equal ids the second becomes `id_2`,
-    unless that is the name of another one. `unknown="X"` reads `J` as X. In a folder, files are taken in the
-    order of their names and hidden ones left out; a file that cannot be read there is one Rejected.
+    unless that is the name of another one. `unknown="X"` reads `J` as X; a linker takes the place of each `|`
+    between chains. In a folder, files are taken in the order of their names and hidden ones left out; a file that
+    cannot be read there is one Rejected.
     InputError: the input is missing, empty or no such file.
     """
     path = Path(path)
     _require(path)
     columns = (sequence_column, id_column)
-    return _records(path, unknown, limits, lambda: _entries(path, columns, limits))
+    return _records(path, unknown, limits, lambda: _entries(path, columns, limits), linker)
 
 
 def fingerprint(path: Path | str) -> str:
@@ -100,7 +104,11 @@ class _Entry(NamedTuple):
 
 
 def _records(
-    path: Path, unknown: str | None, limits: Limits, entries: Callable[[], Iterator[_Entry]]
+    path: Path,
+    unknown: str | None,
+    limits: Limits,
+    entries: Callable[[], Iterator[_Entry]],
+    linker: str,
 ) -> Iterator[Record | Rejected]:
     names = _Names(entries)
     number = 0
@@ -109,7 +117,8 @@ def _records(
         error = entry.error
         if error is None:
             try:
-                sequence, sequence_notes = clean(entry.text, unknown)
+                text = entry.text.replace(CHAIN_END, linker) if linker else entry.text
+                sequence, sequence_notes = clean(text, unknown)
                 require_length(len(sequence), limits)
             except InputError as refused:
                 error = refused
@@ -117,6 +126,8 @@ def _records(
             yield Rejected(number, id, entry.where, _located(error, entry.where))
         else:
             notes = entry.notes + name_notes + sequence_notes
+            if text != entry.text:
+                notes = (*notes, f"chains joined by {linker}")
             yield Record(number, id, sequence, notes, entry.where, entry.columns)
     if number == 0:
         raise InputError("there are no records in the input", where=display_name(path))

@@ -39,8 +39,9 @@ def read_table(path: Path, limits: Limits = DEFAULT_LIMITS) -> Table:
 
     In a `.tsv` each line is one row, whatever quotes it holds. A `.csv` may also be parted by semicolons or
     tabs, as its header shows; a quote that is never closed is the error of its own line. A column name that
-    comes twice gets a suffix. In a `.parquet` file numbers become text, lists are joined by semicolons and
-    nothing is an empty cell. InputError: no header, or no Parquet file.
+    comes twice gets a suffix. In a `.parquet` file numbers become text, lists are joined by semicolons, lists in
+    them by hyphens (`[[3, 17], [5, 20]]` is `3-17;5-20`), and nothing is an empty cell. InputError: no header, or
+    no Parquet file.
     """
     where = display_name(path)
     if Path(path.name.removesuffix(".gz")).suffix.lower() == PARQUET_SUFFIX:
@@ -228,7 +229,7 @@ def _text(cell: Any) -> str:
     if cell is None:
         return ""
     if isinstance(cell, list):
-        return ";".join(map(_text, cell))
+        return ";".join("-".join(map(_text, own)) if isinstance(own, list) else _text(own) for own in cell)
     if isinstance(cell, bytes):
         return cell.decode("utf-8", "replace")
     return str(cell)

@@ -232,14 +232,15 @@ def _plain_head(name: str, target: "Target", head: Mapping[str, str]) -> str:
             "logits = (one_way + one_way.T) / 2",
         ]
         return "\n".join(lines) + "\n"
-    lines.append(
-        "pooled = hidden[0]" if head.get("pooling") == "cls" else "pooled = hidden[1:-1].mean(dim=0)"
-    )
-    if head.get("hidden") == "tanh":
-        lines.append('pooled = torch.tanh(head["dense.weight"] @ pooled + head["dense.bias"])')
-    if head.get("hidden") == "relu":
-        lines.append('pooled = torch.relu(head["dense.weight"] @ pooled + head["dense.bias"])')
-    lines.append('logits = head["out_proj.weight"] @ pooled + head["out_proj.bias"]')
+    if target.level == "residue":
+        read, last = "hidden[1:-1]", "classifier"
+    else:
+        read = "hidden[0]" if head.get("pooling") == "cls" else "hidden[1:-1].mean(dim=0)"
+        last = "out_proj"
+    lines.append(f"rows = {read}")
+    if (hidden := head.get("hidden", "none")) != "none":
+        lines.append(f'rows = torch.{hidden}(rows @ head["dense.weight"].T + head["dense.bias"])')
+    lines.append(f'logits = rows @ head["{last}.weight"].T + head["{last}.bias"]')
     return "\n".join(lines) + "\n"
 
 

@@ -39,7 +39,7 @@ from chaperonin.tasks.calibration import Calibration
 from chaperonin.tasks.card import model_card
 from chaperonin.tasks.domain import Domain
 from chaperonin.tasks.encoder import alphabet_of, encoder_config, model_type_of, read_encoder
-from chaperonin.tasks.heads import build_head
+from chaperonin.tasks.heads import PAIR_CHANNELS, build_head
 from chaperonin.tasks.huggingface import (
     PEFT_TASKS,
     add_to_model,
@@ -252,14 +252,18 @@ def _whole(folder: Path) -> Iterator[Path]:
 
 
 def _task(predictor: Predictor, base: Base, method: Method) -> dict[str, Any]:
-    """What task.json says of the weights."""
-    head = predictor.head
+    """What task.json says of the weights. `width` is there for a hidden layer of a width of its own."""
+    head, width = predictor.head, predictor.backbone.config.width
+    shape = {"pooling": getattr(head, "pooling", "mean"), "hidden": getattr(head, "hidden", "none")}
+    dense = getattr(head, "dense", None)
+    inner = dense.out_features if isinstance(dense, nn.Linear) else width
+    usual = PAIR_CHANNELS if predictor.target.level == "pairs" else width
     return {
         "format": FORMAT,
         "method": method,
         "model_type": model_type_of(predictor.backbone),
         "target": predictor.target.as_json(),
-        "head": {"pooling": getattr(head, "pooling", "mean"), "hidden": getattr(head, "hidden", "none")},
+        "head": {**shape, **({"width": inner} if inner != usual else {})},
         "base": {"name": base.name, "sha256": base.sha256},
         "versions": {package: version(package) for package in ("chaperonin", "torch")},
     }
@@ -268,17 +272,17 @@ def _task(predictor: Predictor, base: Base, method: Method) -> dict[str, Any]:
 def _write_weights(
     folder: Path, predictor: Predictor, base: Base, method: Method, task: Mapping[str, Any]
 ) -> None:
-    target, shape = predictor.target, (task["head"]["pooling"], task["head"]["hidden"])
+    target, head = predictor.target, task["head"]
     state = predictor.head.state_dict()
     named = {key: value.detach().float().cpu().contiguous() for key, value in state.items()}
     write_atomically(folder / HEAD, save(named, {"format": "pt"}))
     model_type = task["model_type"]
     # transformers has classes with heads for ESM alone.
-    extra = head_tensors(target, *shape, named) if model_type == "esm" else {}
+    extra = head_tensors(target, head, named) if model_type == "esm" else {}
     if method == "full":
         save_folder(layout_of(model_type), predictor.backbone, folder)
         if model_type == "esm":
-            add_to_model(folder, target, *shape, named)
+            add_to_model(folder, target, head, named)
     if method == "lora":
         task_type = PEFT_TASKS[target.level] if extra else None
         write_adapter(folder, collect(predictor.backbone), base.name, extra=extra, task_type=task_type)
@@ -303,7 +307,7 @@ def _write_judgement(
         write_atomically(folder / METRICS, _json(metrics))
     target, head = Target.from_json(task["target"]), task["head"]
     is_esm = task.get("model_type", "esm") == "esm"
-    opens_as = auto_class(target, head["pooling"], head["hidden"]) if is_esm else ""
+    opens_as = auto_class(target, head) if is_esm else ""
     card = model_card(name, target, task["method"], task["base"]["name"], metrics, data, opens_as, head)
     write_atomically(folder / CARD, card)
     found = {"calibration": calibration.as_json(), "domain": domain is not None}
@@ -332,7 +336,7 @@ def read_trained(folder: Path) -> Trained:
     task = _read_task(folder)
     try:
         method, base = task["method"], Base(str(task["base"]["name"]), str(task["base"]["sha256"]))
-        pooling, hidden = task["head"]["pooling"], task["head"]["hidden"]
+        pooling, hidden, inner = task["head"]["pooling"], task["head"]["hidden"], task["head"].get("width", 0)
         target = Target.from_json(task["target"])
         has_domain, calibration = bool(task["domain"]), task["calibration"]
         if method not in ("full", "lora", "frozen") or pooling not in ("mean", "cls"):
@@ -344,7 +348,7 @@ def read_trained(folder: Path) -> Trained:
         folder,
         method,
         target,
-        _read_head(folder, build_head(target, width, pooling, hidden)),
+        _read_head(folder, build_head(target, width, pooling, hidden, inner)),
         pooling,
         Calibration.from_json(calibration, target.outputs, where),
         _read_domain(folder, width) if has_domain else None,

@@ -5,6 +5,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from chaperonin.errors import UsageError
 from chaperonin.kernels.segments import Segments
 from chaperonin.protein.alphabet import ESM_ALPHABET, Alphabet
 from chaperonin.shapes import Float
@@ -12,6 +13,9 @@ from chaperonin.tasks.target import Target
 
 Pooling = Literal["mean", "cls"]
 Hidden = Literal["none", "tanh", "relu"]
+ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
+PAIR_CHANNELS = 128
+"""Of the hidden layer over pairs, where no other number is given."""
 
 BLOCK = {"cpu": 2**20, "cuda": 2**25}
 """Activations of the pair head that exist at a time: what stays in a processor's cache, what fills a graphics
@@ -19,18 +23,29 @@ processor."""
 
 
 class SequenceHead(nn.Module):
-    """One vector for a protein, and a linear layer, or two.
+    """One vector for a protein, and a linear layer, or two with `inner` channels between them.
 
-    With `tanh` between them they are those of transformers' EsmClassificationHead, with `relu` those of ProtST.
+    As wide as the model, with `tanh` they are those of transformers' EsmClassificationHead, with `relu` those of
+    ProtST.
     """
 
-    def __init__(self, width: int, outputs: int, pooling: Pooling = "mean", hidden: Hidden = "none") -> None:
+    def __init__(
+        self,
+        width: int,
+        outputs: int,
+        pooling: Pooling = "mean",
+        hidden: Hidden = "none",
+        inner: int = 0,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         self.pooling = pooling
         self.hidden = hidden
+        inner = width if hidden == "none" else inner or width
         if hidden != "none":
-            self.dense = nn.Linear(width, width)
-        self.out_proj = nn.Linear(width, outputs)
+            self.dense = nn.Linear(width, inner)
+        self.dropout = nn.Dropout(dropout)
+        self.out_proj = nn.Linear(inner, outputs)
 
     def pool(
         self, hidden: Float[Tensor, "tokens width"], segments: Segments, alphabet: Alphabet = ESM_ALPHABET
@@ -44,22 +59,31 @@ class SequenceHead(nn.Module):
 
     def forward(self, pooled: Float[Tensor, "proteins width"]) -> Float[Tensor, "proteins outputs"]:
         """Logits."""
-        if self.hidden == "tanh":
-            pooled = torch.tanh(self.dense(pooled))
-        elif self.hidden == "relu":
-            pooled = torch.relu(self.dense(pooled))
+        pooled = self.dropout(pooled)
+        if self.hidden != "none":
+            pooled = self.dropout(ACTIVATIONS[self.hidden](self.dense(pooled)))
         return self.out_proj(pooled)
 
 
 class ResidueHead(nn.Module):
-    """A linear layer over every residue, as in transformers' EsmForTokenClassification."""
+    """A linear layer over every residue, as in transformers' EsmForTokenClassification, or two."""
 
-    def __init__(self, width: int, outputs: int) -> None:
+    def __init__(
+        self, width: int, outputs: int, hidden: Hidden = "none", inner: int = 0, dropout: float = 0.0
+    ) -> None:
         super().__init__()
-        self.classifier = nn.Linear(width, outputs)
+        self.hidden = hidden
+        inner = width if hidden == "none" else inner or width
+        if hidden != "none":
+            self.dense = nn.Linear(width, inner)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(inner, outputs)
 
     def forward(self, rows: Float[Tensor, "residues width"]) -> Float[Tensor, "residues outputs"]:
         """Logits."""
+        rows = self.dropout(rows)
+        if self.hidden != "none":
+            rows = self.dropout(ACTIVATIONS[self.hidden](self.dense(rows)))
         return self.classifier(rows)
 
 
@@ -71,7 +95,7 @@ class PairHead(nn.Module):
     L²·hidden additions, done in blocks: no tensor grows with L² but the logits.
     """
 
-    def __init__(self, width: int, hidden: int = 128) -> None:
+    def __init__(self, width: int, hidden: int = PAIR_CHANNELS) -> None:
         super().__init__()
         self.width = width
         self.dense = nn.Linear(2 * width, hidden)
@@ -156,11 +180,22 @@ def _wide(tensor: Tensor) -> Tensor:
 
 
 def build_head(
-    target: Target, width: int, pooling: Pooling = "mean", hidden: Hidden = "none"
+    target: Target,
+    width: int,
+    pooling: Pooling = "mean",
+    hidden: Hidden = "none",
+    inner: int = 0,
+    dropout: float = 0.0,
 ) -> SequenceHead | ResidueHead | PairHead:
-    """The head of a target, with fresh weights from torch's generator. Pooling and hidden are the sequence head's."""
+    """The head of a target, with fresh weights from torch's generator.
+
+    Pooling is the sequence head's. inner: channels of the hidden layer, 0 for the usual ones; that of pairs always has
+    such a layer, with relu, and no dropout.
+    """
     if target.level == "sequence":
-        return SequenceHead(width, target.outputs, pooling, hidden)
+        return SequenceHead(width, target.outputs, pooling, hidden, inner, dropout)
     if target.level == "residue":
-        return ResidueHead(width, target.outputs)
-    return PairHead(width)
+        return ResidueHead(width, target.outputs, hidden, inner, dropout)
+    if dropout:
+        raise UsageError("the head of pairs has no dropout", where="head.dropout", advice="Leave it out.")
+    return PairHead(width, inner or PAIR_CHANNELS)

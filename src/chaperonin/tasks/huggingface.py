@@ -3,9 +3,10 @@
 `AutoModelForSequenceClassification` reads `<cls>` through a dense layer and tanh, `AutoModelForTokenClassification`
 reads each residue through one linear layer. A binary head has one logit here and two there: 0 and ours, the same
 probabilities. A regression there gives the user's unit: mean and deviation are part of its last layer. So full
-fine-tunings and adapters open with their head where labels are of residues, or with `pooling: cls, hidden: tanh`. The
-default head (a mean over residues) and that of pairs have no class there: the backbone opens as `AutoModelForMaskedLM`
-with the same hidden states, and the model card has the lines of torch that make logits of them.
+fine-tunings and adapters open with their head where labels are of residues and it is linear, or with `pooling: cls,
+hidden: tanh` as wide as the model. All other heads (by default, a mean over residues) have no class there: the backbone
+opens as `AutoModelForMaskedLM` with the same hidden states, and the model card has the lines of torch that make logits
+of them.
 """
 
 import json
@@ -32,18 +33,20 @@ PEFT_TASKS = {"sequence": "SEQ_CLS", "residue": "TOKEN_CLS", "pairs": None}
 """What PEFT calls a level."""
 
 
-def auto_class(target: Target, pooling: str, hidden: object) -> str:
-    """The class of transformers that opens the model, with its head where there is such a head."""
-    if target.level == "sequence" and (pooling, hidden) == ("cls", "tanh"):
+def auto_class(target: Target, head: Mapping[str, Any]) -> str:
+    """The class of transformers that opens the model, with its head where there is such a head.
+
+    head: as task.json describes it.
+    """
+    if target.level == "sequence" and head == {"pooling": "cls", "hidden": "tanh"}:
         return "AutoModelForSequenceClassification"
-    return "AutoModelForTokenClassification" if target.level == "residue" else "AutoModelForMaskedLM"
+    is_linear = target.level == "residue" and head["hidden"] == "none"
+    return "AutoModelForTokenClassification" if is_linear else "AutoModelForMaskedLM"
 
 
-def head_tensors(
-    target: Target, pooling: str, hidden: object, named: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
+def head_tensors(target: Target, head: Mapping[str, Any], named: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The head under transformers' names; empty where transformers has no such head."""
-    opens_as = auto_class(target, pooling, hidden)
+    opens_as = auto_class(target, head)
     if opens_as == "AutoModelForSequenceClassification":
         last = "out_proj."
         kept = {f"{PREFIX}{name}": tensor for name, tensor in named.items() if name.startswith("dense.")}
@@ -74,12 +77,10 @@ def head_config(target: Target) -> dict[str, Any]:
     }
 
 
-def add_to_model(
-    folder: Path, target: Target, pooling: str, hidden: object, named: Mapping[str, Tensor]
-) -> None:
+def add_to_model(folder: Path, target: Target, head: Mapping[str, Any], named: Mapping[str, Tensor]) -> None:
     """Put the head and the vocabulary into a folder that holds a whole model."""
     write_vocabulary(folder)
-    if extra := head_tensors(target, pooling, hidden, named):
+    if extra := head_tensors(target, head, named):
         write_tensors(folder, dict(tensors(weight_files(folder))) | extra)
         config = read_config(folder) | head_config(target)
         write_atomically(folder / "config.json", json.dumps(config, indent=2, sort_keys=True) + "\n")

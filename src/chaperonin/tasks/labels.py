@@ -67,6 +67,16 @@ def read_pairs(text: str, length: int, where: str) -> NDArray[np.int64]:
     return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 
+def first_labels(text: str, level: str, residues: int) -> str:
+    """What a label that can be read says of the first residues."""
+    if level == "sequence":
+        return text
+    if level == "residue":
+        return ";".join(residue_labels(text, False)[:residues]) if _BETWEEN.search(text) else text[:residues]
+    pairs = [part for part in _BETWEEN.split(text) if part]
+    return ";".join(part for part in pairs if all(int(end) <= residues for end in part.split("-")))
+
+
 def shown(name: str) -> str:
     """A label in quotes, cut where it is long."""
     return repr(name if len(name) <= 40 else f"{name[:40]}…")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from chaperonin.tasks.statistics import (
     Array,
     Weighted,
-    from_confusion,
+    from_class_counts,
     from_label_counts,
     from_values,
     ranking,
@@ -21,6 +21,8 @@ Many = Sequence[NDArray[Any]] | NDArray[Any]
 
 SHORT_RANGE, LONG_RANGE = 6, 24
 """Residues between the two of a pair: the nearest that counts, and the nearest of long range."""
+PAIR_RANGES = (("", SHORT_RANGE), ("beyond 6 ", SHORT_RANGE + 1), ("long ", LONG_RANGE))
+"""How figures of pairs begin, and the nearest that count for them; xTrimoPGLM's contacts are more than 6 apart."""
 THRESHOLD = 0.5
 """Probability from which a multi-label class is predicted."""
 SMALLER_IS_BETTER = ("rmse", "mae")
@@ -197,13 +199,15 @@ def _pooled(
 
 def _single_label(flat: _Flat, classes: Sequence[str], levels: int | None) -> dict[str, Array]:
     count = len(classes)
-    cell = flat.truth.astype(np.int64) * count + flat.scores.argmax(axis=1)
-    confusion = flat.weighted.counts(cell, count * count).reshape(-1, count, count)
+    truth, said = flat.truth.astype(np.int64), flat.scores.argmax(axis=1)
+    right = truth == said
+    hits = flat.weighted.counts_of(truth[right], flat.weighted.owner[right], count)
+    actual, predicted = flat.weighted.counts(truth, count), flat.weighted.counts(said, count)
     areas = [
         ranking(flat.weighted, flat.truth == number, flat.scores[:, number], levels)
         for number in ([1] if count == 2 else range(count))
     ]
-    return from_confusion(confusion, classes) | _mean_areas(areas)
+    return from_class_counts(hits, actual, predicted, classes) | _mean_areas(areas)
 
 
 def _multilabel(flat: _Flat, classes: Sequence[str], levels: int | None) -> dict[str, Array]:
@@ -259,7 +263,7 @@ def _pair_figures(truth: Many, probabilities: Many, weights: Array) -> dict[str,
 def contact_figures(pairs: NDArray[np.int64], scores: NDArray[Any]) -> dict[str, float]:
     """Precision of the L, L/2 and L/5 best pairs of one protein and the ROC area, nan where no pair touches.
 
-    Pairs at least 6 residues apart count, and at least 24 for `long`.
+    Pairs at least 6 residues apart count, more than 6 for `beyond 6`, and at least 24 for `long`.
     """
     scores = scores[..., 1] if scores.ndim == 3 else scores
     length = len(scores)
@@ -267,7 +271,7 @@ def contact_figures(pairs: NDArray[np.int64], scores: NDArray[Any]) -> dict[str,
     if len(pairs):
         is_touching[pairs.min(axis=1), pairs.max(axis=1)] = True
     figures = {}
-    for prefix, nearest in (("", SHORT_RANGE), ("long ", LONG_RANGE)):
+    for prefix, nearest in PAIR_RANGES:
         rows, columns = np.triu_indices(length, nearest)
         touching, score = is_touching[rows, columns], np.asarray(scores[rows, columns], dtype=np.float64)
         order = np.argsort(-score, kind="stable")

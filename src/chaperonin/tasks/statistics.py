@@ -50,11 +50,14 @@ class Weighted:
         ]
 
 
-def from_confusion(counts: Array, classes: Sequence[str]) -> dict[str, Array]:
-    """Figures from confusion matrices [draws, truth, predicted]; averages leave out classes that never occur."""
-    hits = np.diagonal(counts, axis1=1, axis2=2)
-    actual, predicted = counts.sum(axis=2), counts.sum(axis=1)
-    total = counts.sum(axis=(1, 2))
+def from_class_counts(
+    hits: Array, actual: Array, predicted: Array, classes: Sequence[str]
+) -> dict[str, Array]:
+    """Figures from how often each class [draws, classes] is right, is true and is predicted.
+
+    Averages leave out classes that never occur. With a thousand classes, whole confusion matrices would not fit.
+    """
+    total = actual.sum(axis=1)
     recall = _ratio(hits, actual, np.nan)
     precision = _ratio(hits, predicted, 0.0)
     f1 = _ratio(2 * hits, actual + predicted, 0.0)
@@ -102,6 +105,9 @@ def ranking(
 
     With `levels`, scores are first put into so many quantile bins.
     """
+    if is_positive.all() or not is_positive.any():
+        undefined = np.full(len(weighted.weights), np.nan)
+        return undefined, undefined
     place, size = places(scores, levels)
     areas, averages = [], []
     for some in weighted.chunks(size):

@@ -167,7 +167,10 @@ def new_predictor(
     dtype = autocast_dtype(loop.precision, device)
     backbone = load_base(settings.model, base_dtype(settings.means, dtype), settings.means.base)
     torch.manual_seed(loop.seed)
-    head = build_head(material.target, backbone.config.width, settings.head.pooling, settings.head.hidden)
+    shape = settings.head
+    head = build_head(
+        material.target, backbone.config.width, shape.pooling, shape.hidden, shape.width, shape.dropout
+    )
     predictor = Predictor(backbone, head, material.target)
     apply_means(predictor, settings.means, dtype)
     return predictor.to(device)

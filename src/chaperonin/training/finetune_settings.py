@@ -15,7 +15,6 @@ from chaperonin.training.schedule import Schedule
 
 PEAK: dict[Method, float] = {"full": 1e-4, "lora": 5e-4, "frozen": 3e-3}
 """Highest learning rate where none is given: what is trained from scratch bears more than what is only adjusted."""
-_WARMUP_SHARE = 0.06
 
 
 @dataclass(frozen=True)
@@ -27,6 +26,10 @@ class HeadSettings:
     hidden: Literal["none", "tanh", "relu"] = "none"
     """`tanh` is one layer more, as Hugging Face's classification head has it; with `cls` its classes open the model.
     `relu` is one layer more, as ProtST's head has it."""
+    width: int = 0
+    """Channels of that layer; 0: as many as the model has. Over pairs it is always there, with relu: 0 is 128."""
+    dropout: float = 0.0
+    """Share of what the head reads, and of its hidden layer, that training drops; not for pairs."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,9 @@ class FineTuneSchedule(Schedule):
     peak: float = 0.0
     """Highest learning rate; 0: 1e-4 for full, 5e-4 for LoRA, 3e-3 for a head alone."""
     warmup_steps: int = 0
-    """Steps of linear rise; 0: 6 % of all."""
+    """Steps of linear rise; 0: `warmup_share` of all."""
+    warmup_share: float = 0.06
+    """Share of all steps, where `warmup_steps` does not say how many."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,9 @@ class FineTuning:
     """Sequences of one optimizer step, in all `training.accumulate` batches and all processes together."""
     window: int = WINDOW
     """Residues of a crop of a longer training sequence. Predictions always read the whole sequence."""
+    truncate: int = 0
+    """Residues that are kept of a longer sequence, from its first one, with their labels: for protocols with a maximum
+    length. Validation and test part too; a note says how many were cut. 0 keeps all."""
     training: FineTuneLoop = field(default_factory=FineTuneLoop)
     """How long and how."""
     sweep: Sweep = field(default_factory=Sweep)
@@ -114,7 +122,7 @@ def planned(settings: FineTuning, examples: int) -> LoopSettings:
     schedule = replace(
         loop.schedule,
         peak=loop.schedule.peak or PEAK[settings.means.method],
-        warmup_steps=loop.schedule.warmup_steps or max(1, round(_WARMUP_SHARE * steps)),
+        warmup_steps=loop.schedule.warmup_steps or max(1, round(loop.schedule.warmup_share * steps)),
     )
     return replace(
         loop,

@@ -15,7 +15,10 @@ from chaperonin.data.splitting import Parts, SplitSettings, split_examples
 from chaperonin.errors import InputError
 from chaperonin.protein.alphabet import ESM_ALPHABET
 from chaperonin.tasks.items import Item
+from chaperonin.tasks.labels import first_labels
 from chaperonin.tasks.target import Kind, Level, Target, infer_target
+from chaperonin.training.examples import cut
+from chaperonin.training.finetune_settings import FineTuning
 
 
 @dataclass(frozen=True)
@@ -62,16 +65,24 @@ class Material:
         return found
 
 
+def material_of(settings: FineTuning) -> Material:
+    """What the settings of a fine-tuning read."""
+    own = settings
+    return read_material(own.data, own.split, own.task, own.kind, own.classes, own.truncate)
+
+
 def read_material(
     data: LabelSettings,
     split: SplitSettings,
     level: Level,
     kind: Kind | Literal["auto"] = "auto",
     classes: Sequence[str] = (),
+    truncate: int = 0,
 ) -> Material:
     """Read, encode and split. A label that cannot be read rejects its record; InputError when nothing is left.
 
-    Values of a regression are standardised by the first training part.
+    Values of a regression are standardised by the first training part. truncate: residues that are kept of a longer
+    sequence, 0 for all.
     """
     if split.group_column and not data.group_column:
         data = replace(data, group_column=split.group_column)
@@ -80,7 +91,12 @@ def read_material(
     examples, items, rejected = _encode(dataset, target)
     if not examples:
         raise rejected[0].error
-    kept = replace(dataset, examples=examples, rejected=[*dataset.rejected, *rejected])
+    notes = dataset.notes
+    if truncate and (longer := sum(len(item) > truncate for item in items)):
+        notes = [*notes, f"{longer:,} sequences cut after {truncate:,} residues (truncate)"]
+        both = [_truncated(*own, truncate, level) for own in zip(examples, items, strict=True)]
+        examples, items = [example for example, _ in both], [item for _, item in both]
+    kept = replace(dataset, examples=examples, rejected=[*dataset.rejected, *rejected], notes=notes)
     splits = split_examples(kept, split)
     if target.kind == "regression":
         known = [np.atleast_1d(items[int(number)].target) for number in splits[0].training]
@@ -102,3 +118,11 @@ def _encode(dataset: Dataset, target: Target) -> tuple[list[Example], list[Item]
         examples.append(example)
         items.append(Item(tokens, label))
     return examples, items, rejected
+
+
+def _truncated(example: Example, item: Item, residues: int, level: Level) -> tuple[Example, Item]:
+    """The first residues of an example, and what is known of them."""
+    if len(item) <= residues:
+        return example, item
+    label = first_labels(example.label, level, residues)
+    return replace(example, sequence=example.sequence[:residues], label=label), cut(item, 0, residues, level)

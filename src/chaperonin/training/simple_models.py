@@ -16,7 +16,9 @@ ClassWeights = Literal["none", "balanced"] | Mapping[str, float]
 
 STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)
 """Inverse penalties that are tried."""
-_ITERATIONS = 1000
+_ITERATIONS, _FEWEST = 1000, 50
+_WORK = 1_000_000_000
+"""Examples times classes times iterations, at most: with a thousand classes, converging would take hours."""
 _LEAST = 1e-6
 
 
@@ -160,7 +162,9 @@ def _fitted(features: Any, truth: NDArray[Any], weights: Array, strength: float)
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    model = LogisticRegression(C=strength, max_iter=_ITERATIONS)
+    work = len(truth) * len(np.unique(truth))
+    iterations = max(_FEWEST, min(_ITERATIONS, _WORK // work))
+    model = LogisticRegression(C=strength, max_iter=iterations)
     with warnings.catch_warnings():  # nearly converged is good enough for a baseline
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(features, truth, sample_weight=weights)

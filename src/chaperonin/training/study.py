@@ -180,7 +180,17 @@ def _lines(figures: dict[str, Any]) -> list[str]:
     ]
 
 
-_MAIN = ("accuracy", "mcc", "f1", "auc", "spearman", "rmse", "precision at L/5")
+_MAIN = (
+    "accuracy",
+    "mcc",
+    "f1",
+    "auc",
+    "spearman",
+    "pearson",
+    "rmse",
+    "precision at L/5",
+    "beyond 6 precision at L/5",
+)
 
 
 def _shown(figure: dict[str, float]) -> str:

@@ -29,7 +29,7 @@ from chaperonin.tasks.folder import Base, read_trained, save_trained
 from chaperonin.training.finetune import EVALUATION_TOKENS, Learned, learn
 from chaperonin.training.finetune_forecast import forecast
 from chaperonin.training.finetune_settings import FineTuning
-from chaperonin.training.material import Material, read_material
+from chaperonin.training.material import Material, material_of
 from chaperonin.training.tensor_memory import peak_held_bytes, settles
 
 SETTINGS, WORK = "settings.yaml", "work"
@@ -121,9 +121,7 @@ def main(arguments: list[str]) -> int:
     shutil.rmtree(work, ignore_errors=True)
     try:
         settings = resolve(FineTuning, file=folder / SETTINGS)
-        material = read_material(
-            settings.data, settings.split, settings.task, settings.kind, settings.classes
-        )
+        material = material_of(settings)
         found = MODES[mode](Trial(settings, material, split, torch.device(device), work))
     except ChaperoninError as error:
         print(error, file=sys.stderr)
