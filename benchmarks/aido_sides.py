@@ -23,7 +23,7 @@ def make_weights(sizes: Sizes) -> Iterator[tuple[str, "Tensor"]]:
 
     generator = torch.Generator().manual_seed(0)
     with torch.device("meta"):
-        shapes = {name: own.shape for name, own in _empty(sizes).named_parameters()}
+        shapes = {name: own.shape for name, own in empty(sizes).named_parameters()}
     for name, shape in shapes.items():
         is_norm = name.endswith("norm.weight")
         spread = 0.1 if is_norm or name.endswith("bias") else (3 / shape[-1]) ** 0.5
@@ -31,7 +31,8 @@ def make_weights(sizes: Sizes) -> Iterator[tuple[str, "Tensor"]]:
         yield name, tensor.add_(1) if is_norm else tensor
 
 
-def _empty(sizes: Sizes) -> Any:
+def empty(sizes: Sizes) -> Any:
+    """A model with fresh weights, or without any on the meta device."""
     from chaperonin.models.aido import AIDO, AIDOConfig
 
     return AIDO(AIDOConfig(**sizes))
@@ -42,7 +43,7 @@ def our_model(sizes: Sizes, routing: Routing = "learned") -> Any:
     import torch
 
     with torch.device("meta"):
-        model = _empty(sizes)
+        model = empty(sizes)
     model.load_state_dict(dict(make_weights(sizes)), assign=True)
     if routing != "learned":
         for layer in model.layers:
@@ -162,7 +163,8 @@ def _step(
         loss.backward()
         with torch.no_grad():
             for parameter in parameters:
-                parameter -= LEARNING_RATE * parameter.grad
+                if parameter.grad is not None:  # an expert that no token went to has none
+                    parameter -= LEARNING_RATE * parameter.grad
                 parameter.grad = None
         return [loss.item()]
 

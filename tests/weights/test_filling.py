@@ -12,6 +12,7 @@ from torch import Tensor
 
 from chaperonin.adapt.filled import load_filled, read_filled
 from chaperonin.adapt.quantize import quantize_for_training
+from chaperonin.adapt.streamed import load_streamed
 from chaperonin.errors import WeightsError
 from chaperonin.kernels.segments import Segments
 from chaperonin.models.aido import AIDO, AIDOConfig
@@ -152,3 +153,13 @@ def test_a_tensor_in_two_shards_is_named(folder: Path) -> None:
     save_file(load_file(shard) | {first: tensors[first]}, shard)
     with pytest.raises(WeightsError, match=re.escape(f"holds {first}, which")):
         read_filled(LAYOUT, folder, "fp32", CPU)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_layers_that_stay_on_disk_give_the_same(folder: Path, precision: str) -> None:
+    streamed = load_streamed(LAYOUT, folder, precision, CPU)
+    held = [parameter for layer in streamed.layers for parameter in layer.parameters()]
+    assert not held  # but for the one that all of them use
+    whole = read_filled(LAYOUT, folder, precision, CPU)
+    for _ in range(2):  # a second pass reads them again
+        assert torch.equal(hidden(streamed), hidden(whole))

@@ -31,7 +31,7 @@ def run_verb(
     forecast: Forecast = sequences.forecast,
 ) -> int:
     """Do the job and write its report, or only print its forecast; returns the exit code."""
-    model = load(settings.model, precision=settings.precision, device=settings.device)
+    model = load(settings.model, precision=settings.precision, device=settings.device, layers=settings.layers)
     return run_job(verb, model, model, settings, source, outdir, overwrite, dry_run, forecast)
 
 

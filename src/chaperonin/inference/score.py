@@ -15,7 +15,7 @@ from chaperonin.data.tables import read_table
 from chaperonin.errors import InputError, UsageError
 from chaperonin.files import write_atomically
 from chaperonin.inference.jobs import Job, Outcome
-from chaperonin.inference.load import BUNDLED, Origin, Precision, origin_of
+from chaperonin.inference.load import BUNDLED, Layers, Origin, Precision, origin_of
 from chaperonin.inference.memory import batch_tokens, predicted_peak_bytes
 from chaperonin.inference.plan import Plan
 from chaperonin.inference.progress import Progress
@@ -47,6 +47,8 @@ class ScoreSettings:
     """Arithmetic: auto, fp32, bf16 or int8."""
     device: str = "auto"
     """cpu, cuda, cuda:1 …"""
+    layers: Layers = "memory"
+    """`disk`: read each layer of an AIDO.Protein for its turn in every pass, where the model fits into no memory."""
     protocol: Protocol = "masked-marginal"
     """masked-marginal, wt-marginal, pseudo-likelihood or indel."""
     compat: Literal["none", "official"] = "none"
@@ -65,7 +67,7 @@ class ScoreSettings:
     """Tokens per batch; by default what suits the machine."""
 
 
-_NOT_IDENTITY = ("model", "device", "precision", "batch_tokens", "target", "reference", "evaluate")
+_NOT_IDENTITY = ("model", "device", "precision", "batch_tokens", "layers", "target", "reference", "evaluate")
 """Settings that say where something is, whose content is in the job's identity, or that do not touch the scores."""
 
 

@@ -18,7 +18,7 @@ from chaperonin.data.windows import WINDOW, windows
 from chaperonin.errors import InputError, MemoryLimitError, UsageError
 from chaperonin.files import require_room
 from chaperonin.inference.jobs import FLUSH_BYTES, Job, Outcome
-from chaperonin.inference.load import BUNDLED, Precision, origin_of
+from chaperonin.inference.load import BUNDLED, Layers, Precision, origin_of
 from chaperonin.inference.memory import batch_tokens, free_bytes, predicted_peak_bytes
 from chaperonin.inference.progress import Progress
 from chaperonin.inference.provenance import Provenance
@@ -46,6 +46,8 @@ class SequenceSettings:
     """Arithmetic: auto, fp32, bf16 or int8."""
     device: str = "auto"
     """cpu, cuda, cuda:1 …"""
+    layers: Layers = "memory"
+    """`disk`: read each layer of an AIDO.Protein for its turn in every pass, where the model fits into no memory."""
 
 
 def read_source(
@@ -231,7 +233,7 @@ def tokens_per_second(model: LanguageModel, tokens: int = 1024) -> float:
     return tokens / (time.perf_counter() - start)
 
 
-_PLACES = ("model", "device", "precision", "batch_tokens")
+_PLACES = ("model", "device", "precision", "batch_tokens", "layers")
 """Settings that say where and how it runs; what they resolve to stands in the job's identity by itself."""
 
 

@@ -22,6 +22,8 @@ class LanguageModel(nn.Module):
     masked_language: nn.Module | None
     contact: Any
     """None where there is no such head, as for the language head."""
+    one_pass_at_a_time = False
+    """Whether the passes of several threads would disturb each other."""
 
     def lm_head(self, hidden: Float[Tensor, "rows width"]) -> Float[Tensor, "rows vocabulary"]:
         """Logits of all tokens for any rows of the representation."""

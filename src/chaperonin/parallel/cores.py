@@ -29,7 +29,8 @@ def run_on_cores(
 
     The model must not change while it computes: no adapters that are put in for one pass.
     """
-    parts = split(segments, torch.get_num_threads() if tokens.device.type == "cpu" else 1)
+    alone = tokens.device.type != "cpu" or getattr(model, "one_pass_at_a_time", False)
+    parts = split(segments, 1 if alone else torch.get_num_threads())
     if len(parts) == 1:
         with torch.inference_mode():
             return model(tokens, segments)

@@ -67,6 +67,7 @@ def find_places(table: Table, folder: Path, model: nn.Module) -> list[Place]:
     return places
 
 
+@torch.no_grad()
 def fill(model: nn.Module, places: list[Place]) -> None:
     """Copy the tensors into the model's parameters, whatever their type and device."""
     modules = dict(model.named_modules())
@@ -78,7 +79,7 @@ def fill(model: nn.Module, places: list[Place]) -> None:
             if leaf == "weight" and isinstance(module, Receiver):
                 module.receive(place.part, first, rows)
                 continue
-            target = parameters[place.ours].data
+            target = parameters[place.ours].detach()
             target = target if place.part is None else target[place.part]
             (target[first : first + len(rows)] if rows.dim() else target).copy_(rows)
 
