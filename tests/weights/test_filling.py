@@ -15,10 +15,14 @@ from chaperonin.adapt.quantize import quantize_for_training
 from chaperonin.adapt.streamed import load_streamed
 from chaperonin.errors import WeightsError
 from chaperonin.kernels.segments import Segments
+from chaperonin.models import layout_of
 from chaperonin.models.aido import AIDO, AIDOConfig
 from chaperonin.models.aido.weights import LAYOUT
-from chaperonin.weights import filling
+from chaperonin.models.esm.fair_esm import ORIGIN
+from chaperonin.weights import files, filling
+from chaperonin.weights.convert import convert
 from chaperonin.weights.pretrained import load_folder, save_folder
+from chaperonin.weights.verify import verify
 
 CPU = torch.device("cpu")
 SHARDS = 3
@@ -163,3 +167,42 @@ def test_layers_that_stay_on_disk_give_the_same(folder: Path, precision: str) ->
     whole = read_filled(LAYOUT, folder, precision, CPU)
     for _ in range(2):  # a second pass reads them again
         assert torch.equal(hidden(streamed), hidden(whole))
+
+
+def test_what_is_larger_than_a_shard_is_written_in_shards(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_folder(LAYOUT, folder)
+    monkeypatch.setattr(files, "SHARD_BYTES", 30_000)
+    save_folder(LAYOUT, model, tmp_path / "out")
+    shards = sorted((tmp_path / "out").glob("model-*.safetensors"))
+    assert len(shards) > 2 and not (tmp_path / "out" / SINGLE).exists()
+    assert all(path.stat().st_size < 40_000 for path in shards)
+    again = read_filled(LAYOUT, tmp_path / "out", "fp32", CPU)
+    for name, parameter in model.named_parameters():
+        assert torch.equal(dict(again.named_parameters())[name], parameter)
+    assert list(verify(tmp_path / "out", layout_of)) == []
+
+
+def test_pickled_shards_become_safe_ones_one_at_a_time(folder: Path, tmp_path: Path) -> None:
+    pickled = tmp_path / "pickled"
+    pickled.mkdir()
+    places = {}
+    for path in folder.glob("model-*.safetensors"):
+        name = path.name.replace("model", "pytorch_model").replace("safetensors", "bin")
+        torch.save(load_file(path), pickled / name)
+        places |= dict.fromkeys(load_file(path), name)
+    (pickled / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": places}))
+    (pickled / "config.json").write_text((folder / "config.json").read_text())
+    convert(layout_of, ORIGIN, pickled, tmp_path / "converted")
+    assert len(list((tmp_path / "converted").glob("model-*.safetensors"))) == SHARDS
+    expected = read_filled(LAYOUT, folder, "fp32", CPU)
+    assert torch.equal(hidden(read_filled(LAYOUT, tmp_path / "converted", "fp32", CPU)), hidden(expected))
+
+
+def test_a_damaged_mixture_is_told_by_verify(folder: Path) -> None:
+    assert list(verify(folder, layout_of)) == []
+    write_shards(folder, with_nan(read_shards(folder)))
+    assert list(verify(folder, layout_of)) == [f"{ROUTER}: 1 of 128 numbers are NaN or infinite"]
+    write_shards(folder, without(read_shards(folder), UP.format(2)))
+    assert any("expert 2 of 4" in problem for problem in verify(folder, layout_of))

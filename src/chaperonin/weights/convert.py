@@ -25,10 +25,11 @@ from torch import Tensor
 
 from chaperonin.errors import WeightsError
 from chaperonin.weights.asking import cannot_write
-from chaperonin.weights.files import read_config
+from chaperonin.weights.files import read_config, write_shards
+from chaperonin.weights.filling import find_places
 from chaperonin.weights.listing import COMPANIONS
 from chaperonin.weights.manifest import Manifest, record_files, sha256_of
-from chaperonin.weights.pretrained import Layout, assemble, save_folder
+from chaperonin.weights.pretrained import Layout, assemble, build_empty, save_folder
 
 _log = logging.getLogger(__name__)
 
@@ -146,6 +147,9 @@ def _convert_folder(layout_of: LayoutOf, source: Path, folder: Path) -> list[Pat
     described = read_config(source)
     layout = layout_of(described.get("model_type"), str(source))
     files = _pickled_files(source)
+    if layout.tables["huggingface"].stacks:
+        _convert_shards(layout, described, files, folder)
+        return files
     named: dict[str, Tensor] = {}
     for path in files:
         named |= read_checkpoint(path).tensors
@@ -155,6 +159,15 @@ def _convert_folder(layout_of: LayoutOf, source: Path, folder: Path) -> list[Pat
         if (source / name).is_file():
             shutil.copyfile(source / name, folder / name)
     return files
+
+
+def _convert_shards(layout: Layout, described: Mapping[str, Any], files: list[Path], folder: Path) -> None:
+    """The same for a model that may be larger than the memory: names stay, and one shard is in memory at a time."""
+    folder.mkdir(parents=True)
+    write_shards(folder, (read_checkpoint(path).tensors for path in files), len(files))
+    (folder / "config.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    model = build_empty(layout, layout.read_config(described, str(files[0].parent)))
+    find_places(layout.tables["huggingface"], folder, model)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from io import RawIOBase
 from pathlib import Path
@@ -25,6 +25,8 @@ DTYPES = {
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+SHARD_BYTES = 5_000_000_000
+"""A larger file is written in shards, as the hub's libraries do."""
 
 
 def read_config(folder: Path) -> dict[str, object]:
@@ -147,13 +149,43 @@ def _fill(opened: RawIOBase, tensor: Tensor) -> None:
 
 
 def write_tensors(folder: Path, named: Mapping[str, Tensor]) -> None:
-    """Write `model.safetensors`: to a temporary name, synced, then renamed."""
-    partial = folder / f".{SINGLE}.part"
+    """Write `model.safetensors`, or shards and their index where that is larger than a shard should be."""
+    if sum(tensor.nbytes for tensor in named.values()) <= SHARD_BYTES:
+        write_file(folder / SINGLE, named)
+        (folder / INDEX).unlink(missing_ok=True)  # of larger weights that were here before
+        return
+    shards: list[dict[str, Tensor]] = []
+    room = 0
+    for name, tensor in named.items():
+        if tensor.nbytes > room:
+            shards.append({})
+            room = SHARD_BYTES
+        shards[-1][name] = tensor
+        room -= tensor.nbytes
+    write_shards(folder, shards, len(shards))
+
+
+def write_shards(folder: Path, shards: Iterable[Mapping[str, Tensor]], count: int) -> None:
+    """Write shard after shard, then the index: what comes from a generator is in memory one shard at a time."""
+    places: dict[str, str] = {}
+    for number, named in enumerate(shards, start=1):
+        file = f"model-{number:05}-of-{count:05}.safetensors"
+        write_file(folder / file, named)
+        places |= dict.fromkeys(named, file)
+    partial = folder / f".{INDEX}.part"
+    partial.write_text(json.dumps({"metadata": {}, "weight_map": places}, indent=2) + "\n", encoding="utf-8")
+    partial.rename(folder / INDEX)
+    (folder / SINGLE).unlink(missing_ok=True)
+
+
+def write_file(path: Path, named: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file: to a temporary name, synced, then renamed."""
+    partial = path.with_name(f".{path.name}.part")
     save_file({name: tensor.contiguous() for name, tensor in named.items()}, partial, {"format": "pt"})
     with partial.open("rb") as written:
         os.fsync(written.fileno())
     partial.chmod(0o666 & ~_umask())  # the library makes files that only their owner reads
-    partial.rename(folder / SINGLE)
+    partial.rename(path)
 
 
 def _umask() -> int:

@@ -96,6 +96,11 @@ class Table:
                 patterns.setdefault(_without_numbers(name), []).append(own)
         object.__setattr__(self, "_patterns", patterns)
 
+    @property
+    def stacks(self) -> bool:
+        """Whether it is of mixtures of experts, which may be larger than the memory."""
+        return any(isinstance(rule, Stacked) for rule in self.rules)
+
     def find(self, name: str) -> Found | None:
         """What a name of theirs is to us; None for one that no rule knows."""
         bare = self._bare(name)

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from chaperonin.errors import WeightsError
 from chaperonin.weights.files import index_problems, read_config, tensors, weight_files
+from chaperonin.weights.filling import find_places
 from chaperonin.weights.headers import read_header
 from chaperonin.weights.manifest import read_manifest
-from chaperonin.weights.pretrained import Layout, load_folder
+from chaperonin.weights.pretrained import Layout, build_empty, load_folder
 
 _CHUNK = 1 << 24
 
@@ -40,7 +41,11 @@ def verify(folder: Path, layout_of: Callable[[object, str], Layout]) -> Iterator
         return
     yield from index_problems(folder, headers)
     try:
-        load_folder(layout, folder)
+        if layout.tables["huggingface"].stacks:  # may be larger than the memory: headers say as much
+            config = layout.read_config(read_config(folder), str(folder))
+            find_places(layout.tables["huggingface"], folder, build_empty(layout, config))
+        else:
+            load_folder(layout, folder)
     except WeightsError as error:
         yield _told(error, folder)
     for name, tensor in tensors(files):
