@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from chaperonin.adapt.lora import Adapter
-from chaperonin.adapt.lora_files import roles_of
+from chaperonin.adapt.lora_names import roles_of
 from chaperonin.kernels.segments import Segments
 from chaperonin.layers.linear import Linear
 from chaperonin.models.esm import ESM, ESMConfig

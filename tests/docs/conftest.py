@@ -8,6 +8,8 @@ from huggingface_hub import constants
 from tests.inference.tiny_protst import write_protst
 from tests.training.published_tasks import write_task
 
+from chaperonin.models import layout_of
+from chaperonin.models.aido import AIDO, AIDOConfig
 from chaperonin.models.esm import ESM, ESMConfig
 from chaperonin.models.esm.weights import LAYOUT
 from chaperonin.weights.catalog import PUBLISHED
@@ -30,6 +32,14 @@ def published_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         model.initialise()
         home = cache / f"models--{name.replace('/', '--')}"
         save_folder(LAYOUT, model, home / "snapshots" / PUBLISHED[name].commit)
+
+
+@pytest.fixture
+def mixture(tmp_path: Path) -> None:
+    """A small mixture of experts called aido."""
+    model = AIDO(AIDOConfig(width=16, depth=2, heads=2, inner_width=24, experts=4))
+    model.initialise()
+    save_folder(layout_of("fm4bio"), model, tmp_path / "aido")
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from chaperonin.adapt.lora_experts import GROUPED, LoraGroupedLinear, add_expert_lora, expert_of
-from chaperonin.adapt.lora_files import Adapter, own_tensors, read_adapter, roles_of, write_adapter
+from chaperonin.adapt.lora_files import Adapter, own_tensors, read_adapter, write_adapter
+from chaperonin.adapt.lora_names import roles_of
 from chaperonin.errors import ChaperoninError, UsageError, WeightsError
 from chaperonin.layers.language import LanguageModel
 from chaperonin.layers.linear import Linear

@@ -15,13 +15,19 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from chaperonin.adapt.lora_names import (
+    TABLES,
+    layer_order,
+    model_type_of_names,
+    name_in_files,
+    name_in_memory,
+    roles_of,
+    whole_module,
+)
 from chaperonin.errors import WeightsError
 from chaperonin.files import write_atomically
-from chaperonin.layers.roles import ROLES
-from chaperonin.models.aido.weights import HUGGING_FACE as AIDO
-from chaperonin.models.esm.weights import HUGGING_FACE as ESM
 from chaperonin.weights.files import tensors
-from chaperonin.weights.rules import Drop, Rename
+from chaperonin.weights.rules import Rename
 
 CONFIG = "adapter_config.json"
 TENSORS = "adapter_model.safetensors"
@@ -30,7 +36,6 @@ PREFIX = "base_model.model."
 
 _PLAIN_STARTS = ("gaussian", "eva", "orthogonal")
 """Ways to draw A and B that leave the base's weights alone; the others (PiSSA, OLoRA, …) change them."""
-_TABLES = {"esm": ESM, "fm4bio": AIDO}
 _OTHER_METHODS = (
     "use_dora", "lora_bias", "use_qalora", "use_bdlora", "alora_invocation_tokens", "arrow_config", "kasa_config",
     "monteclora_config", "velora_config", "layer_replication", "target_parameters", "trainable_token_indices",
@@ -86,7 +91,7 @@ def write_adapter(
     for a bare `EsmModel`, whose names lack `esm.`, write them with `encoder_only`.
     """
     whole = {**adapter.extra, **(extra or {})}
-    names = {name: _to_theirs(name, adapter.model_type, encoder_only) for name in adapter.tensors}
+    names = {name: name_in_files(name, adapter.model_type, encoder_only) for name in adapter.tensors}
     stored = {f"{PREFIX}{name}": tensor.detach().cpu().contiguous() for name, tensor in whole.items()}
     for name, (down, up) in adapter.tensors.items():
         stored[f"{PREFIX}{names[name]}.lora_A.weight"] = down.contiguous()
@@ -95,7 +100,7 @@ def write_adapter(
         **_config(adapter, names),
         "base_model_name_or_path": base_name,
         "task_type": task_type,
-        "modules_to_save": sorted({_whole_module(name) for name in whole}) or None,
+        "modules_to_save": sorted({whole_module(name) for name in whole}) or None,
     }
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / TENSORS, save(stored, {"format": "pt"}))
@@ -114,13 +119,13 @@ def read_adapter(folder: Path) -> Adapter:
     if not isinstance(whole, list) or not all(isinstance(name, str) for name in whole):
         raise WeightsError(f"{CONFIG} gives modules_to_save {whole!r}, not names", where=str(folder))
     named = list(tensors([path]))
-    model_type = _model_type(name.removeprefix(PREFIX) for name, _ in named)
+    model_type = model_type_of_names(name.removeprefix(PREFIX) for name, _ in named)
     halves, extra = _sort(named, whole, str(path))
-    pairs = {name: _pair(name, halves[name], str(path)) for name in sorted(halves, key=_order)}
+    pairs = {name: _pair(name, halves[name], str(path)) for name in sorted(halves, key=layer_order)}
     if not pairs:
         raise WeightsError("the adapter holds no LoRA tensor", where=str(path))
     rank, alpha = (_number(config.get(key), key, str(folder)) for key in ("r", "lora_alpha"))
-    stored = {name: _to_theirs(name, model_type) for name in pairs}
+    stored = {name: name_in_files(name, model_type) for name in pairs}
     ranks = _per_module(config, "rank_pattern", stored, rank, str(folder))
     for name, (down, _) in pairs.items():
         if len(down) != ranks[name]:
@@ -144,18 +149,12 @@ def read_adapter(folder: Path) -> Adapter:
 
 def own_tensors(adapter: Adapter) -> dict[str, Tensor]:
     """Of the modules that the adapter trained in full, the tensors of the model itself, by our names."""
-    found = {name: _TABLES[adapter.model_type].find(name) for name in adapter.extra}
+    found = {name: TABLES[adapter.model_type].find(name) for name in adapter.extra}
     return {
         match.ours: adapter.extra[name]
         for name, match in found.items()
         if match and isinstance(match.rule, Rename)
     }
-
-
-def roles_of(names: Mapping[str, object]) -> tuple[str, ...]:
-    """Roles that module names belong to."""
-    layers = {re.sub(r"\.\d+$", "", name) for name in names}  # an expert's number
-    return tuple(role for role, ends in ROLES.items() if any(name.endswith(ends) for name in layers))
 
 
 def _config(adapter: Adapter, names: Mapping[str, str]) -> dict[str, Any]:
@@ -229,7 +228,7 @@ def _sort(
     for stored, tensor in named:
         name = stored.removeprefix(PREFIX)
         match = re.fullmatch(r"(.+)\.lora_([AB])(?:\.default)?\.weight", name)
-        ours = _to_ours(match.group(1)) if match else None
+        ours = name_in_memory(match.group(1)) if match else None
         if match and ours:
             halves.setdefault(ours, {})[match.group(2)] = tensor.float()
         elif not match and any(f".{module}." in f".{name}" for module in whole):
@@ -261,40 +260,6 @@ def _pair(name: str, halves: dict[str, Tensor], where: str) -> tuple[Tensor, Ten
     return down, up
 
 
-def _whole_module(name: str) -> str:
-    """What PEFT takes as a whole: a head of a task, and of the model itself the one layer."""
-    is_own = any(table.find(name) for table in _TABLES.values())
-    return name.rpartition(".")[0] if is_own else name.split(".")[0]
-
-
-def _model_type(names: Iterable[str]) -> str:
-    """Of the model whose modules the names of a file are."""
-    return "fm4bio" if any(name.startswith("bert.") or ".mlp." in name for name in names) else "esm"
-
-
-def _to_theirs(name: str, model_type: str, encoder_only: bool = False) -> str:
-    """Name in files of our linear layer, or of an expert's."""
-    table = _TABLES[model_type]
-    if ".experts." in name:
-        layers, expert = name.rsplit(".", 1)
-        many = list(table.write({f"{layers}.weight": torch.empty(int(expert) + 1, 0)}))
-        return many[int(expert)].removesuffix(".weight")
-    stored = next(iter(table.write({f"{name}.weight": torch.empty(0)}))).removesuffix(".weight")
-    return stored.removeprefix("esm.").removeprefix("bert.") if encoder_only else stored
-
-
-def _to_ours(name: str) -> str | None:
-    """Our name of an encoder's linear layer, of an expert's with its number; None for anything else."""
-    for table in _TABLES.values():
-        found = table.find(f"{name}.weight")
-        if found is None or isinstance(found.rule, Drop):
-            continue
-        ours = found.ours.removesuffix(".weight")
-        if roles_of({ours: None}):
-            return ours if found.part is None else f"{ours}.{found.part}"
-    return None
-
-
 def _number(value: object, key: str, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise WeightsError(f"{CONFIG} gives {key} {value!r}, not a positive number", where=where)
@@ -321,8 +286,3 @@ def _per_module(
         name: next((value for pattern, value in found if pattern.match(stored)), usual)
         for name, stored in theirs.items()
     }
-
-
-def _order(name: str) -> tuple[int, str]:
-    """Layer by layer."""
-    return int(name.split(".")[1]), name

@@ -15,7 +15,7 @@ from chaperonin.errors import WeightsError
 from chaperonin.weights.files import Stored, index_problems, stored, weight_files
 from chaperonin.weights.rules import Table, Tied, some_names
 
-BLOCK_BYTES = 8 << 20
+BLOCK_BYTES = 1 << 20
 """Of a tensor in its file, what is read at once."""
 
 
