@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from chaperonin.data.batching import make_batch
 from chaperonin.data.sources import Rejected
 from chaperonin.data.windows import WINDOW, blend_maps, windows
-from chaperonin.errors import InputError
+from chaperonin.errors import InputError, UsageError
 from chaperonin.files import atomic_file
 from chaperonin.inference.jobs import Job, Outcome
+from chaperonin.inference.load import origin_of
 from chaperonin.inference.memory import free_bytes
 from chaperonin.inference.sequences import SequenceJob, SequenceSettings, fit, forecast, read_source
 from chaperonin.layers.language import LanguageModel
@@ -80,6 +81,11 @@ def contacts_job(
     overwrite: bool = False,
 ) -> Outcome:
     """Maps into OUTDIR/contacts/ID.npz; resumes after a kill."""
+    if model.contact is None:
+        raise UsageError(
+            f"{origin_of(model).name} has no contact head",
+            advice="Use an ESM; convert a published .pt together with its -contact-regression.pt.",
+        )
     return SequenceJob(
         "contacts", settings or ContactSettings(), _compute, _write, _result_bytes, _alone_bytes
     ).run(model, source, outdir, overwrite)

@@ -102,6 +102,8 @@ class Verbs:
 
     async def contacts(self, proteins: Proteins) -> dict[int, NDArray[np.float32]]:
         """Map `[length, length]` of each protein by its index; NaN where no window saw both residues."""
+        if self.models.base.contact is None:
+            raise Refusal(404, "no_contact_head", "The model that is served has no contact head.")
         proteins.require_one()
         self.require_values(sum(len(protein.sequence) ** 2 for protein in proteins.good))
         adapter = self.models.default.adapter
