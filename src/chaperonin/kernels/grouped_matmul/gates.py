@@ -40,8 +40,9 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-    value, by = ctx.saved_tensors[0].chunk(2, dim=-1)
-    of_both = torch.empty_like(ctx.saved_tensors[0])
+    (product,) = ctx.saved_tensors  # asked for once: recomputation gives it once
+    value, by = product.chunk(2, dim=-1)
+    of_both = torch.empty_like(product)
     of_value, of_by = of_both.chunk(2, dim=-1)
     torch.mul(gradient, _activation(by, ctx.gate), out=of_value)
     torch.mul(gradient, value, out=of_by)
