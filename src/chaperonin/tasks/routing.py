@@ -29,7 +29,10 @@ class Routing:
     @property
     def counts(self) -> Float[Tensor, " experts"]:
         """Choices that fell on each expert."""
-        return torch.bincount(self.chosen.flatten(), minlength=self.logits.shape[1]).float()
+        flat = self.chosen.flatten()
+        ones = torch.ones_like(flat, dtype=torch.float32)
+        # Not bincount: it waits for the device, and its result has no shape before.
+        return ones.new_zeros(self.logits.shape[1]).scatter_add_(0, flat, ones)
 
     @property
     def shares(self) -> Float[Tensor, " experts"]:

@@ -17,8 +17,8 @@ from chaperonin.training.tensor_memory import memory_text, peak_bytes, settles, 
 from chaperonin.training.tracking import duration
 
 _PROBE_STEPS = 3
-_STATE_BYTES = 16
-"""Of each parameter: its fp32 weight, its gradient, and AdamW's two averages."""
+_STATE_BYTES = {"adamw": 16, "muon": 12}
+"""Of each parameter, at least: its fp32 weight, its gradient, and two averages or one."""
 
 
 @dataclass(frozen=True)
@@ -67,20 +67,19 @@ def forecast(settings: Pretraining, corpus: Corpus, device: torch.device) -> For
     Memory is what the process then holds more than before, and what the shapes of a batch say that a step takes. A
     model that cannot fit is not built: its parameters are counted without numbers.
     """
-    stream = training_stream(corpus, settings)
-    tokens = settings.training.steps * settings.training.accumulate * stream.batch_tokens
+    one_pass = float(training_stream(corpus, settings).lengths.sum())
+    tokens = settings.training.steps * settings.training.accumulate * settings.data.batch_tokens
     parameters, active = count_parameters(settings.model)
-    state_bytes, seconds = _STATE_BYTES * parameters, None
-    memory_bytes, tight = state_bytes, False
-    if state_bytes <= free_bytes(device):
-        memory_bytes, seconds, tight = _tried(settings, corpus, device)
-        seconds *= tokens
+    memory_bytes, seconds, tight = _STATE_BYTES[settings.training.optimizer.method] * parameters, None, False
+    if memory_bytes <= free_bytes(device):
+        memory_bytes, per_token, tight = _tried(settings, corpus, device)
+        seconds = tokens * per_token
     return Forecast(
         parameters=parameters,
         examples=len(corpus.parts.training),
         held_out=len(corpus.parts.holdout),
         tokens=tokens,
-        epochs=tokens / float(stream.lengths.sum()),
+        epochs=tokens / one_pass,
         memory_bytes=memory_bytes,
         tight=tight,
         seconds=seconds,

@@ -192,13 +192,14 @@ def identity(settings: Pretraining, corpus: Corpus) -> dict[str, object]:
     """What must be equal for a run to go on, besides the loop's own settings."""
     plain = as_dict(settings)
     shape = {name: value for name, value in plain["model"].items() if name != "type"}
-    # What was added later has a place only where it counts, so that runs that began before go on.
-    later = {name: plain[name] for name in ("balance_weight", "router_z_weight") if settings.is_mixture}
-    if settings.initial is not None:
-        later["initial"] = settings.initial
+    # What was added later is None where it does not count, which is what a run that began before has: it goes on.
+    later = {
+        name: plain[name] if settings.is_mixture else None for name in ("balance_weight", "router_z_weight")
+    }
     return {
         **{f"model.{name}": value for name, value in shape.items()},
         **later,
+        "initial": settings.initial,
         "neighbour_layers": settings.neighbour_layers,
         **{f"data.{name}": plain["data"][name] for name in ("window", "batch_tokens", "holdout_share")},
         "the sequences": corpus.sha256,
