@@ -11,8 +11,8 @@ usage: ./go COMMAND
   demo          embed, scan, map and predict the proteins in examples/, fine-tune for a moment, leave reports in demo/
   test          check, then all tests that need neither a GPU nor minutes (add --slow, --gpu or pytest's options)
   check         format, lint, types and import layers
-  bench NAME    measure on this machine (esm, finetune, pair_head, serve, fold, aido, protst, protst_scaling, xtrimo,
-                proteingym_supervised): prints a table, writes JSON beside it
+  bench NAME    measure on this machine (esm, finetune, pair_head, serve, fold, aido, aido_pretraining, protst,
+                protst_scaling, xtrimo, proteingym_supervised): prints a table, writes JSON beside it
   run VERB …    the chaperonin command of this checkout
   setup         only make .venv
 TEXT

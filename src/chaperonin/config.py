@@ -90,17 +90,27 @@ def _assign(values: dict[str, Any], path: list[str], value: Any) -> None:
 
 
 def _validate(settings: type[Settings], values: dict[str, Any], where: str) -> Settings:
-    from pydantic import TypeAdapter, ValidationError
-
     if unknown := _unknown(settings, values):
         names = ", ".join(f"{section}{key}" for section, key, _ in unknown)
         section, key, known = unknown[0]
         raise UsageError(f"no setting is called {names}", where=where, advice=_nearest(section, key, known))
+    return _build(settings, values, where)
+
+
+def _build(settings: type[Settings], values: Mapping[str, Any], where: str, section: str = "") -> Settings:
+    """Settings of keys that are known. A section of several types is built first: errors are about the right one."""
+    from pydantic import TypeAdapter, ValidationError
+
+    kinds = get_type_hints(settings)
+    given = dict(values)
+    for key, value in values.items():
+        if len(_sections(kinds[key])) > 1 and (own := _section(kinds[key], value, f"{section}{key}")):
+            given[key] = _build(own, value, where, f"{section}{key}.")
     try:
-        return TypeAdapter(settings).validate_python(values)
+        return TypeAdapter(settings).validate_python(given)
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
+        name = section + ".".join(str(part) for part in first["loc"])
         raise UsageError(f"{name} = {first['input']!r}: {first['msg']}", where=where) from error
 
 
@@ -112,11 +122,27 @@ def _unknown(
     known = [field.name for field in dataclasses.fields(settings)]
     unknown = [(section, str(key), known) for key in values if key not in known]
     for key, value in values.items():
-        kind = kinds.get(key)
-        for own in (kind, *get_args(kind)):  # a section, or a section | None
-            if isinstance(value, Mapping) and isinstance(own, type) and dataclasses.is_dataclass(own):
-                unknown += _unknown(own, value, f"{section}{key}.")
+        own = _section(kinds.get(key), value, f"{section}{key}")
+        if own is not None:
+            unknown += _unknown(own, value, f"{section}{key}.")
     return unknown
+
+
+def _sections(kind: Any) -> list[Any]:
+    """The dataclasses that a setting may be: a section, a section | None, or one of several."""
+    return [own for own in (kind, *get_args(kind)) if isinstance(own, type) and dataclasses.is_dataclass(own)]
+
+
+def _section(kind: Any, value: Any, name: str) -> type[Any] | None:
+    """The dataclass that a mapping fills: of several, the one that its `type` names, or the first without."""
+    sections = _sections(kind)
+    if not isinstance(value, Mapping) or len(sections) < 2:
+        return sections[0] if isinstance(value, Mapping) and sections else None
+    types = {own.type: own for own in sections}
+    wanted = value.get("type", sections[0].type)
+    if wanted not in types:
+        raise UsageError(f"{name}.type = {wanted!r} is not known", advice=f"There is {', '.join(types)}.")
+    return types[wanted]
 
 
 def _nearest(section: str, key: str, known: Sequence[str]) -> str:

@@ -21,6 +21,16 @@ def test_half_a_line_at_the_end_is_left_out(train_job):
     assert training_section(train_job.path) == whole
 
 
+def test_the_use_of_experts_has_a_curve_where_there_are_any(new_job):
+    job = new_job("train")
+    steps = (1, 2, 3)
+    lines = [{"step": n, "expert_evenness": 0.9, "held_out_expert_evenness": 1 - n / 10} for n in steps]
+    job.lines("metrics.jsonl", lines)
+    section = training_section(job.path)
+    assert section.parts[0].caption == "Evenness of the use of experts over the optimiser's steps."
+    assert section.reading[-1][0] == "Evenness"
+
+
 def test_best_is_shown_where_it_is_not_the_last(new_job):
     job = new_job("train")
     job.lines("metrics.jsonl", [{"step": n, "held_out_loss": v} for n, v in ((1, 3.0), (2, 2.5), (3, 2.75))])

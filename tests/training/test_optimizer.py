@@ -4,6 +4,7 @@ from torch import nn
 from torch.optim import AdamW, Muon, Optimizer
 
 from chaperonin.errors import UsageError
+from chaperonin.models.aido import AIDO, AIDOConfig
 from chaperonin.models.esm import ESM, ESMConfig
 from chaperonin.training.optimizer import OptimizerSettings, build_optimizers, set_rate
 
@@ -32,6 +33,17 @@ def test_only_matrices_decay(model: ESM, method: str):
         for group in optimizer.param_groups:
             assert all((tensor.ndim >= 2) is (group["weight_decay"] == 0.3) for tensor in group["params"])
             assert group["weight_decay"] in (0.0, 0.3)
+
+
+@pytest.mark.parametrize("method", ["adamw", "muon"])
+def test_biases_of_experts_are_biases(method: str):
+    model = AIDO(AIDOConfig(width=16, depth=2, heads=2, inner_width=24, experts=4))
+    biases = {id(own) for name, own in model.named_parameters() if name.endswith("bias")}
+    assert any(own.ndim == 2 for own in model.parameters() if id(own) in biases)
+    for optimizer in build_optimizers(model, OptimizerSettings(method=method, weight_decay=0.3)):
+        for group in optimizer.param_groups:
+            for own in group["params"]:
+                assert (group["weight_decay"] == 0) is (own.ndim == 1 or id(own) in biases)
 
 
 def test_muon_takes_the_matrices_inside_the_layers_only(model: ESM):

@@ -122,7 +122,7 @@ def pre_train(settings: "Pretraining", outdir: Path, place: "torch.device", dry_
     from chaperonin.config import as_yaml
     from chaperonin.inference.provenance import Provenance
     from chaperonin.kernels.host_memory import resident_bytes
-    from chaperonin.training.forecast import forecast
+    from chaperonin.training.forecast import forecast, require_room
     from chaperonin.training.pretrain import MODEL_FOLDER, pretrain, read_corpus
 
     provenance = Provenance("train", settings, seed=settings.training.seed)
@@ -134,6 +134,7 @@ def pre_train(settings: "Pretraining", outdir: Path, place: "torch.device", dry_
     if dry_run:
         print(f"{as_yaml(settings)}\n{expected}")
         return 0
+    require_room(expected, place)
     begin(outdir, as_yaml(settings), corpus.rejected)
     print(expected, file=sys.stderr)
     with provenance.stage("train"):

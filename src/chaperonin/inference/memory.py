@@ -13,7 +13,8 @@ import torch
 from chaperonin.errors import UsageError
 from chaperonin.inference.load import origin_of
 from chaperonin.inference.provenance import peak_memory
-from chaperonin.kernels.host_memory import free_host_bytes, resident_bytes, return_free_memory
+from chaperonin.kernels.hardware import free_bytes
+from chaperonin.kernels.host_memory import resident_bytes, return_free_memory
 from chaperonin.layers.language import LanguageModel
 from chaperonin.parallel.cores import CORE_TOKENS
 
@@ -70,13 +71,6 @@ def batch_tokens(model: LanguageModel, asked: int | None) -> int:
         usual = CPU_BATCH_TOKENS  # of each batch an expert sees a part, and needs rows enough of its own
     per_token = activation_bytes(model.config, 1)
     return max(1024, min(usual, int(_SHARE * free_bytes(device)) // per_token))
-
-
-def free_bytes(device: torch.device) -> int:
-    """Memory that a new computation can have on the device."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    return free_host_bytes()
 
 
 def predicted_peak_bytes(model: LanguageModel, tokens: int, kept_bytes: int = 0) -> int:

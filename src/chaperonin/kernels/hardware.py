@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from chaperonin.errors import UsageError
-from chaperonin.kernels.host_memory import resident_bytes, return_free_memory
+from chaperonin.kernels.host_memory import free_host_bytes, resident_bytes, return_free_memory
 
 _PROCESSOR_FACTS = Path("/proc/cpuinfo")
 
@@ -144,6 +144,13 @@ def held_bytes(device: torch.device) -> int:
         return torch.cuda.memory_allocated(device)
     return_free_memory()
     return resident_bytes()
+
+
+def free_bytes(device: torch.device) -> int:
+    """What a new computation can have: of the host's memory, or of a GPU's."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return free_host_bytes()
 
 
 def finish(device: torch.device) -> None:

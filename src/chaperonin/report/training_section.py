@@ -16,6 +16,11 @@ _SPEED = "tokens_per_second"
 _CURVES = (
     ("loss", "loss", (("training", "loss"), ("held out", "held_out_loss"))),
     ("perplexity", "held-out perplexity", (("held out", "held_out_perplexity"),)),
+    (
+        "experts",
+        "evenness of the use of experts",
+        (("training", "expert_evenness"), ("held out", "held_out_expert_evenness")),
+    ),
     ("learning-rate", "learning rate", (("learning rate", "learning_rate"),)),
 )
 
@@ -62,7 +67,8 @@ def training_section(outdir: Path) -> Section | None:
     rows = _final_figures(series, tokens)
     if rows:
         parts.append(Table("Final figures", ("quantity", "value", "at step"), rows, frozenset({1, 2})))
-    return Section("training", "Learning curves", parts, _READING) if parts else None
+    reading = (*_READING, *_EXPERTS) if series["held_out_expert_evenness"].last else _READING
+    return Section("training", "Learning curves", parts, reading) if parts else None
 
 
 def _read(path: Path) -> tuple[dict[str, _Series], int]:
@@ -111,5 +117,12 @@ _READING = (
         "Perplexity",
         "exp(loss): among how many equally likely residues the model still hesitates. 20 is guessing "
         "blindly; knowing only how frequent each residue is gives about 18.",
+    ),
+)
+_EXPERTS = (
+    (
+        "Evenness",
+        "Entropy of the experts' shares of all choices, over that of even shares, the mean of the layers: 1 when all "
+        "are used alike, 0 when one gets every token. metrics.jsonl has each layer's busiest and idlest expert.",
     ),
 )

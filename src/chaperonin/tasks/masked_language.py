@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from chaperonin.kernels.segments import Segments
 from chaperonin.protein.alphabet import ESM_ALPHABET, STANDARD_RESIDUES, Alphabet
 from chaperonin.shapes import Int
+from chaperonin.tasks.routing import Routing, balance_loss, router_z_loss, routings, usage
 
 CHOSEN = 0.15
 """Share of residues that the model has to tell."""
@@ -47,10 +48,20 @@ class MaskedBatch:
 
 
 class MaskedLanguage:
-    """Tell 15 % of the residues from the rest."""
+    """Tell 15 % of the residues from the rest; a mixture of experts also keeps its routers even and calm.
 
-    def __init__(self, alphabet: Alphabet = ESM_ALPHABET) -> None:
+    `balance_weight` and `router_z_weight` count the two losses of the routers; 0 leaves one out.
+    """
+
+    def __init__(
+        self,
+        alphabet: Alphabet = ESM_ALPHABET,
+        balance_weight: float = 0.0,
+        router_z_weight: float = 0.0,
+    ) -> None:
         self.alphabet = alphabet
+        self.balance_weight = balance_weight
+        self.router_z_weight = router_z_weight
         self.standard = alphabet.indices(STANDARD_RESIDUES)
         self.can_be_chosen = np.zeros(len(alphabet), dtype=bool)
         self.can_be_chosen[self.standard] = True
@@ -79,9 +90,30 @@ class MaskedLanguage:
         return np.where(chance < MASKED, self.alphabet.mask, shown)
 
     def loss(self, model: nn.Module, batch: MaskedBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Cross-entropy in nats and right answers, summed over the chosen residues."""
-        hidden = model(batch.tokens, batch.segments)
+        """Cross-entropy in nats and right answers, summed over the chosen residues.
+
+        A model in training has the losses of its routers added; on the hold-out the loss is the cross-entropy alone.
+        """
+        with routings(model) as layers:
+            hidden = model(batch.tokens, batch.segments)
         logits = model.lm_head(hidden[batch.positions]).float()  # type: ignore[operator]
         loss = nn.functional.cross_entropy(logits, batch.residues, reduction="sum")
         correct = (logits.detach().argmax(dim=-1) == batch.residues).sum()
-        return loss, {"accuracy": correct}
+        if not layers:
+            return loss, {"accuracy": correct}
+        auxiliary, metrics = self._of_routers(layers, batch.targets)
+        if model.training and (self.balance_weight or self.router_z_weight):
+            loss = loss + auxiliary
+        return loss, {"accuracy": correct, **metrics}
+
+    def _of_routers(self, layers: list[Routing], targets: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted losses of the routers, and the metrics, each times the targets.
+
+        The loop divides sums by the targets of the whole step. So each batch's mean over its tokens comes in times its
+        targets: the step has the mean of its batches, weighted by their targets, and the two weights mean the same
+        whatever a batch holds and however many batches and processes make a step.
+        """
+        balance, router_z = balance_loss(layers), router_z_loss(layers)
+        auxiliary = targets * (self.balance_weight * balance + self.router_z_weight * router_z)
+        means = {"balance_loss": balance.detach(), "router_z_loss": router_z.detach(), **usage(layers)}
+        return auxiliary, {name: targets * value for name, value in means.items()}

@@ -31,6 +31,7 @@ _TRAINING, _EVALUATION, _DROPOUT = 0, 1, 2  # what a random generator is for: pa
 
 SMALLER_IS_BETTER = (
     *("loss", "perplexity", "absolute_error", "masked_residues", "fused_residues", "fused_words"),
+    *("balance_loss", "router_z_loss"),
     *SMALLER_FIGURES,
 )
 """Measures of which the lowest is the best; of all others it is the highest."""

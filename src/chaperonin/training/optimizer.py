@@ -37,7 +37,10 @@ def build_optimizers(model: nn.Module, settings: OptimizerSettings) -> list[Opti
     inside = [
         name
         for name, parameter in trained.items()
-        if settings.method == "muon" and parameter.ndim == 2 and name.startswith("layers.")
+        if settings.method == "muon"
+        and parameter.ndim == 2
+        and _decays(name, parameter)
+        and name.startswith("layers.")
     ]
     if settings.method == "muon" and not inside:
         raise UsageError(
@@ -74,7 +77,9 @@ def _groups(parameters: Mapping[str, nn.Parameter], settings: OptimizerSettings)
     return [
         {
             "params": [
-                own for name, own in parameters.items() if shares[name] == each and (own.ndim >= 2) is decays
+                own
+                for name, own in parameters.items()
+                if shares[name] == each and _decays(name, own) is decays
             ],
             "weight_decay": settings.weight_decay if decays else 0.0,
             "share": each,
@@ -82,6 +87,11 @@ def _groups(parameters: Mapping[str, nn.Parameter], settings: OptimizerSettings)
         for each in sorted(set(shares.values()))
         for decays in (True, False)
     ]
+
+
+def _decays(name: str, parameter: nn.Parameter) -> bool:
+    """Matrices do; the biases of experts lie side by side in one tensor, and are biases all the same."""
+    return parameter.ndim >= 2 and not name.endswith("bias")
 
 
 def set_rate(optimizers: list[Optimizer], rate: float) -> None:

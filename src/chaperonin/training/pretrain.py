@@ -14,11 +14,19 @@ from chaperonin.data.clusters import Split, split
 from chaperonin.data.sources import Rejected, read_records
 from chaperonin.data.stream import ENDS, Sequences, Stream
 from chaperonin.errors import UsageError
-from chaperonin.models.esm import ESM, ESMConfig
-from chaperonin.models.esm.weights import LAYOUT
+from chaperonin.layers.language import LanguageModel
+from chaperonin.models.aido import AIDOConfig
+from chaperonin.models.esm import ESM
 from chaperonin.tasks.masked_language import MaskedLanguage
+from chaperonin.training.architecture import (
+    AIDOModel,
+    ESMModel,
+    check_shape,
+    fresh_model,
+    initial_model,
+    layout,
+)
 from chaperonin.training.contacts import calibrate_contacts
-from chaperonin.training.initial import look_at_neighbours
 from chaperonin.training.loop import LoopSettings, Outcome, train
 from chaperonin.weights.pretrained import save_folder
 
@@ -48,15 +56,42 @@ class DataSettings:
 class Pretraining:
     """A pre-training run."""
 
-    model: ESMConfig = field(default_factory=ESMConfig)
-    """Shape of the model."""
+    model: ESMModel | AIDOModel = field(default_factory=ESMModel)
+    """Shape of the model; `type: aido` makes it an AIDO.Protein."""
+    initial: str | None = None
+    """Folder or hub name of the weights to begin with, of a model of the same shape; None begins with fresh ones."""
     neighbour_layers: int = 0
     """First layers whose heads begin by looking at the residues around: head 1 at the next, head 2 at the one before,
     head 3 at the next but one … 0 begins without, as published; with little data, it is found late."""
+    balance_weight: float = 0.01
+    """How much the even use of experts counts in the loss of a mixture (Switch Transformer's weight); 0: not at all."""
+    router_z_weight: float = 0.001
+    """How much the size of the routers' logits counts (ST-MoE's weight); 0: not at all."""
     data: DataSettings = field(default_factory=DataSettings)
     """What is learned from."""
     training: LoopSettings = field(default_factory=LoopSettings)
     """How long and how."""
+
+    def __post_init__(self) -> None:
+        check_shape(self.model)
+        for name in ("balance_weight", "router_z_weight"):
+            if getattr(self, name) < 0:
+                raise UsageError(
+                    f"a weight cannot be {getattr(self, name):g}", where=name, advice="0 is off."
+                )
+        if self.neighbour_layers and isinstance(self.model, AIDOConfig):
+            raise UsageError("an AIDO.Protein has none", where="neighbour_layers", advice="Leave it out.")
+        if self.neighbour_layers and self.initial is not None:
+            raise UsageError(
+                "weights that are given already look somewhere",
+                where="neighbour_layers",
+                advice="Leave it out, or leave initial out.",
+            )
+
+    @property
+    def is_mixture(self) -> bool:
+        """Whether the model has experts."""
+        return isinstance(self.model, AIDOConfig) and self.model.experts > 0
 
 
 @dataclass(frozen=True)
@@ -80,15 +115,16 @@ def pretrain(settings: Pretraining, corpus: Corpus, folder: Path, device: torch.
     model = new_model(settings, device)
     outcome = train(
         model,
-        MaskedLanguage(),
+        new_task(settings, model),
         training_stream(corpus, settings),
         evaluation_batches(corpus, settings.data),
         settings.training,
         folder,
         identity(settings, corpus),
     )
-    calibrate_contacts(model, contact_sequences(corpus, settings.data), settings.neighbour_layers)
-    save_folder(LAYOUT, model, folder / MODEL_FOLDER)
+    if isinstance(model, ESM):
+        calibrate_contacts(model, contact_sequences(corpus, settings.data), settings.neighbour_layers)
+    save_folder(layout(settings.model), model, folder / MODEL_FOLDER)
     return outcome
 
 
@@ -115,15 +151,21 @@ def read_corpus(settings: Pretraining) -> Corpus:
     return Corpus(sequences, rejected, _hold_out(sequences, settings))
 
 
-def new_model(settings: Pretraining, device: torch.device) -> ESM:
-    """A model with fresh weights; its contact head adds up attention as it is, and is not trained."""
-    generator = torch.Generator().manual_seed(settings.training.seed)
-    model = ESM(settings.model)
-    model.initialise(generator)
-    look_at_neighbours(model, settings.neighbour_layers)
-    assert model.contact is not None
-    model.contact.requires_grad_(False)
+def new_model(settings: Pretraining, device: torch.device) -> LanguageModel:
+    """The model before its first step; a contact head adds up attention as it is, and is not trained."""
+    if settings.initial is not None:
+        model = initial_model(settings.model, settings.initial)
+    else:
+        generator = torch.Generator().manual_seed(settings.training.seed)
+        model = fresh_model(settings.model, settings.neighbour_layers, generator)
+    if model.contact is not None:
+        model.contact.requires_grad_(False)
     return model.to(device)
+
+
+def new_task(settings: Pretraining, model: LanguageModel) -> MaskedLanguage:
+    """Hidden residues in the model's alphabet, and the losses of its routers."""
+    return MaskedLanguage(model.alphabet, settings.balance_weight, settings.router_z_weight)
 
 
 def training_stream(corpus: Corpus, settings: Pretraining) -> Stream:
@@ -149,8 +191,15 @@ def evaluation_batches(corpus: Corpus, data: DataSettings) -> list[list[NDArray[
 def identity(settings: Pretraining, corpus: Corpus) -> dict[str, object]:
     """What must be equal for a run to go on, besides the loop's own settings."""
     plain = as_dict(settings)
+    shape = {name: value for name, value in plain["model"].items() if name != "type"}
+    # What was added later is None where it does not count, which is what a run that began before has: it goes on.
+    later = {
+        name: plain[name] if settings.is_mixture else None for name in ("balance_weight", "router_z_weight")
+    }
     return {
-        **{f"model.{name}": value for name, value in plain["model"].items()},
+        **{f"model.{name}": value for name, value in shape.items()},
+        **later,
+        "initial": settings.initial,
         "neighbour_layers": settings.neighbour_layers,
         **{f"data.{name}": plain["data"][name] for name in ("window", "batch_tokens", "holdout_share")},
         "the sequences": corpus.sha256,

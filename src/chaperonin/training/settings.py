@@ -31,8 +31,8 @@ def resolve_training(
         return resolve(FineTuning, file=source, overrides=overrides, options={"model": model})
     if model is not None:
         raise UsageError(
-            "a pre-training begins with fresh weights, not with --model",
+            "a pre-training has the model that its file describes, not --model",
             where=str(source),
-            advice="For a fine-tuning, write `task: sequence` into the file.",
+            advice="For a fine-tuning, write `task: sequence` into the file; to begin with weights, `initial: FOLDER`.",
         )
     return resolve(Pretraining, file=source, overrides=overrides)

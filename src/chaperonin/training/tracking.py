@@ -95,8 +95,12 @@ def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def describe(line: dict[str, Any]) -> str:
-    """An event in one line of text."""
-    words = [f"{name} {_number(value)}" for name, value in line.items() if name != "event"]
+    """An event in one line of text; what is of single layers stands in the file alone."""
+    words = [
+        f"{name} {_number(value)}"
+        for name, value in line.items()
+        if name != "event" and "_of_layer_" not in name
+    ]
     return f"{line['event']:<8} {'  '.join(words)}"
 
 
