@@ -14,7 +14,7 @@ NAME = "packed_cpu"
 NOTE = "each group by the linear kernel that takes its prepared weight (oneDNN, 8 bits)"
 
 
-BLOCK_ROWS = 1024
+BLOCK_ROWS = 512
 """Rows of one product: what a gate makes half as wide exists for so many rows at once."""
 
 
