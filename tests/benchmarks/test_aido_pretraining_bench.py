@@ -17,6 +17,7 @@ from chaperonin.protein.alphabet import ESM_ALPHABET, STANDARD_RESIDUES
 from chaperonin.tasks.masked_language import MaskedLanguage
 
 
+@pytest.mark.slow
 def test_both_sides_are_trained_judged_and_timed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     generator = np.random.default_rng(0)
     (tmp_path / "sequences").mkdir()

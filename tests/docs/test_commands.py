@@ -67,8 +67,8 @@ def workplace(
     return tmp_path
 
 
-SLOW = {"bench"}
-"""Pages of whose commands each is a benchmark."""
+SLOW = {"bench", "tasks"}
+"""Pages whose commands train or measure for long."""
 
 
 @pytest.mark.parametrize(

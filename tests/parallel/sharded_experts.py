@@ -2,12 +2,13 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from chaperonin.kernels.segments import Segments
 from chaperonin.models.aido import AIDO, AIDOConfig
-from chaperonin.parallel.data import join_processes, leave_processes
+from chaperonin.parallel.data import Processes, join_processes, leave_processes
 from chaperonin.parallel.expert import add_gradients, shard_experts, whole_parameters
 
 LENGTHS = ((5, 9, 3), (12,), (2, 2, 7), (30, 1))
@@ -38,9 +39,16 @@ def step(own: AIDO, number: int) -> torch.Tensor:
     return logits.detach()
 
 
-def main(folder: Path, sharing: int) -> None:
-    """Write what this process found."""
+def main(folder: Path, ways: list[int]) -> None:
+    """Write what this process found, by each number of processes that share."""
     processes, _ = join_processes(torch.device("cpu"))
+    for sharing in ways:
+        torch.save(compute(processes, sharing), folder / f"{sharing}-{processes.rank}.pt")
+    leave_processes()
+
+
+def compute(processes: Processes, sharing: int) -> dict[str, Any]:
+    """One step."""
     own = shard_experts(model(), processes, sharing)
     logits = step(own, processes.rank)
     add_gradients(own, processes)
@@ -48,10 +56,8 @@ def main(folder: Path, sharing: int) -> None:
     for parameter in own.parameters():  # gradients come together by the same way as weights
         parameter.data = parameter.grad
     held = own.layers[0].feed_forward.experts.up.weight.shape[0]
-    found = {"logits": logits, "weights": whole, "gradients": whole_parameters(own), "held": held}
-    torch.save(found, folder / f"{processes.rank}.pt")
-    leave_processes()
+    return {"logits": logits, "weights": whole, "gradients": whole_parameters(own), "held": held}
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), [int(word) for word in sys.argv[2:]])

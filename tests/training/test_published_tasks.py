@@ -116,6 +116,7 @@ def test_a_task_is_trained_and_judged_by_its_own_measure(name: str, base: Path, 
         assert fitted.outcome.best_value == pytest.approx(TASKS[name](labels["valid"], chosen), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_the_command_trains_the_bundled_model_and_leaves_one_that_predicts(tmp_path: Path) -> None:
     name = "contact_prediction_binary"
     labels = write_task(tmp_path / name, name, rows=6)

@@ -1,13 +1,18 @@
-"""What runs on this machine, seen by running it: a protein through the bundled model and through a short AlphaFold."""
+"""What runs on this machine, seen by running it: a protein through the bundled model, a mixture, a short AlphaFold."""
 
 from dataclasses import replace
 
+import torch
+
+from chaperonin.adapt.prepare import prepare
 from chaperonin.inference.embed import embed
 from chaperonin.inference.fold import FoldSettings, fold
 from chaperonin.inference.fold_models import FoldModel, model_of, random_network
 from chaperonin.inference.load import load
 from chaperonin.kernels.hardware import choose_device
 from chaperonin.kernels.registry import watch
+from chaperonin.kernels.segments import Segments
+from chaperonin.models.aido import AIDO, AIDOConfig
 from chaperonin.models.alphafold.config import PRESETS
 from chaperonin.protein.alignment import read_a3m
 
@@ -18,8 +23,20 @@ def chosen_kernels() -> dict[str, set[str]]:
     """Operation → bodies that inference gets here, in the precision `auto`; some seconds of work."""
     with watch() as chosen:
         embed(load(), {"ubiquitin": UBIQUITIN})
+        _run_mixture()
         fold([_short_alphafold()], read_a3m(_alignment()), settings=FoldSettings(recycles=0))
     return chosen
+
+
+def _run_mixture() -> None:
+    """One layer of an AIDO.Protein, narrow, made ready as a large one would be."""
+    device = choose_device("auto")
+    model = AIDO(AIDOConfig(width=64, depth=1, heads=2, inner_width=64))
+    model.initialise()
+    ready, _ = prepare(model, "auto", device)
+    tokens = torch.from_numpy(model.alphabet.encode(UBIQUITIN)).to(device)
+    with torch.inference_mode():
+        ready(tokens, Segments([len(tokens)]))
 
 
 def _short_alphafold() -> FoldModel:
