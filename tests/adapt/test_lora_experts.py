@@ -4,10 +4,11 @@ import copy
 import json
 from pathlib import Path
 
+import peft
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from chaperonin.adapt.lora import (
     LoraSettings,
@@ -20,8 +21,10 @@ from chaperonin.adapt.lora import (
 )
 from chaperonin.adapt.quantize import quantize_for_training
 from chaperonin.errors import UsageError, WeightsError
+from chaperonin.kernels.linear import int8_frozen
 from chaperonin.kernels.segments import Segments
 from chaperonin.models.aido import AIDO, AIDOConfig
+from chaperonin.models.aido.weights import LAYOUT
 from chaperonin.parallel.recompute import recompute
 
 SEGMENTS = Segments([30, 21, 9])
@@ -95,7 +98,42 @@ def test_files_have_the_names_that_peft_gives_the_published_model(model: AIDO, t
     assert "bert.encoder.layer.0.mlp.dense_4h_to_h_1" in names
 
 
-def test_adapters_learn_on_bytes_as_on_what_the_bytes_stand_for(model: AIDO) -> None:
+def test_peft_loads_the_files_into_a_module_of_the_published_layout(model: AIDO, tmp_path: Path) -> None:
+    published = module_of(LAYOUT.tables["huggingface"].write(dict(model.named_parameters())))
+    plain = copy.deepcopy(model)
+    add_lora(model, LoraSettings(rank=2, alpha=6, targets=TARGETS))
+    adapter = collect(learn(model))
+    write_adapter(tmp_path, adapter, "genbio-ai/AIDO.Protein-16B")
+    merge(plain, adapter)
+    theirs = peft.PeftModel.from_pretrained(published, tmp_path).merge_and_unload().state_dict()
+    for name, tensor in LAYOUT.tables["huggingface"].write(dict(plain.named_parameters())).items():
+        torch.testing.assert_close(theirs[name], tensor, atol=1e-6, rtol=1e-5, msg=name)
+
+
+def module_of(named: dict[str, Tensor]) -> nn.Module:
+    """Linear layers where a matrix has a published name, parameters elsewhere."""
+    root = nn.Module()
+    for name, tensor in named.items():
+        *path, leaf = name.split(".")
+        owner = root
+        for number, part in enumerate(path):
+            if not hasattr(owner, part):
+                is_layer = number == len(path) - 1 and f"{'.'.join(path)}.weight" in named
+                matrix = named.get(f"{'.'.join(path)}.weight", tensor)
+                bias = f"{'.'.join(path)}.bias" in named
+                linear = is_layer and matrix.ndim == 2
+                made = nn.Linear(matrix.shape[1], matrix.shape[0], bias) if linear else nn.Module()
+                owner.add_module(part, made)
+            owner = getattr(owner, part)
+        setattr(owner, leaf, nn.Parameter(tensor.detach().clone()))
+    return root
+
+
+def test_adapters_learn_on_bytes_as_on_what_the_bytes_stand_for(
+    model: AIDO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Where bytes are multiplied the rows are rounded too, and a token may go to another expert.
+    monkeypatch.setattr(int8_frozen, "lacks_int8", lambda: "an old processor")
     rounded = quantize_for_training(copy.deepcopy(model))
     for name, module in list(model.named_modules()):
         own = dict(rounded.named_modules())[name]
@@ -109,8 +147,8 @@ def test_adapters_learn_on_bytes_as_on_what_the_bytes_stand_for(model: AIDO) -> 
         add_lora(own, LoraSettings(rank=4, targets=TARGETS))
         found.append(collect(learn(own)).tensors)
     for name, (down, up) in found[0].items():
-        torch.testing.assert_close(found[1][name][0], down, atol=2e-3, rtol=2e-2, msg=name)
-        torch.testing.assert_close(found[1][name][1], up, atol=2e-3, rtol=2e-2, msg=name)
+        torch.testing.assert_close(found[1][name][0], down, atol=1e-5, rtol=1e-4, msg=name)
+        torch.testing.assert_close(found[1][name][1], up, atol=1e-5, rtol=1e-4, msg=name)
 
 
 @pytest.mark.parametrize("selective", [False, True])

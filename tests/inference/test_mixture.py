@@ -1,5 +1,6 @@
 """The verbs with a model whose sequences begin with a residue: an AIDO.Protein, small and random."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from fastapi.testclient import TestClient
 
 import chaperonin as ch
+from chaperonin.cli.main import main
 from chaperonin.errors import UsageError
 from chaperonin.inference.contacts import contacts_job
 from chaperonin.inference.embed import EmbedSettings
@@ -120,3 +122,16 @@ def test_only_a_mixtures_layers_stay_on_disk(folder: Path) -> None:
         torch.testing.assert_close(
             alone(streamed, PROTEINS[name]), alone(expected, PROTEINS[name]), atol=1e-5, rtol=0
         )
+
+
+@pytest.mark.parametrize("method", ["frozen", "lora"])
+def test_the_supervised_benchmark_takes_a_mixture(folder: Path, tmp_path: Path, method: str) -> None:
+    wild = PROTEINS["one"]
+    rows = [f"{wild[:n]}W{wild[n + 1 :]},{n % 7},{n % 5}" for n in range(20)]
+    (tmp_path / "assay.csv").write_text("\n".join(["mutated_sequence,DMS_score,fold_random_5", *rows]) + "\n")
+    words = ["evaluate", "proteingym-supervised", str(tmp_path / "assay.csv"), str(tmp_path / "out")]
+    words += ["--model", str(folder), "--method", method, "--set", f"recipes.{method}.steps=2"]
+    assert main(words) == 0
+    with (tmp_path / "out" / "predictions" / "assay.csv").open(newline="") as opened:
+        predicted = list(csv.DictReader(opened))
+    assert len(predicted) == 20 and all(np.isfinite(float(row["prediction"])) for row in predicted)

@@ -52,7 +52,7 @@ def read_filled(
     for name, parameter in model.named_parameters():
         is_matrix = name.startswith("layers.") and parameter.ndim > 1 and not name.endswith(".bias")
         is_exact = name.endswith("router.weight") or (only_matrices and not is_matrix)
-        if parameter.is_floating_point() and not name.endswith(".scales"):
+        if parameter.is_floating_point():
             parameter.data = parameter.data.to(torch.float32 if is_exact else dtype)
     model.to_empty(device=device)
     fill(model, places)

@@ -54,14 +54,8 @@ class RecomputedLayer(Layer):
 
     def __init__(self, layer: Layer, selective: bool = False) -> None:
         nn.Module.__init__(self)
-        for name, child in layer.named_children():
-            setattr(self, name, child)
-        self.training = layer.training
-        # The older, reentrant kind cuts the graph where its input needs no gradient: behind a frozen embedding no
-        # adapter would learn anything.
-        self.options: dict[str, Any] = {"use_reentrant": False}
-        if selective:
-            self.options["context_fn"] = _contexts
+        _take_over(self, layer)
+        self.options = _options(selective)
 
     def forward(self, x: Tensor, segments: Segments, rotation: Rotation) -> Tensor:
         """The layer's own; without gradient there is nothing to keep or to compute again."""
@@ -89,19 +83,31 @@ class RecomputedMixtureLayer(MixtureLayer):
 
     def __init__(self, layer: MixtureLayer, selective: bool = False) -> None:
         nn.Module.__init__(self)
-        for name, child in layer.named_children():
-            setattr(self, name, child)
-        self.training = layer.training
+        _take_over(self, layer)
         self.residual_scale = layer.residual_scale
-        self.options: dict[str, Any] = {"use_reentrant": False}
-        if selective:
-            self.options["context_fn"] = _contexts
+        self.options = _options(selective)
 
     def forward(self, x: Tensor, segments: Segments, rotation: Rotation) -> Tensor:
         """The layer's own; without gradient there is nothing to keep or to compute again."""
         if not torch.is_grad_enabled():
             return super().forward(x, segments, rotation)
         return checkpoint(super().forward, x, segments, rotation, **self.options)
+
+
+def _take_over(layer: nn.Module, plain: nn.Module) -> None:
+    """Give a layer the modules of another."""
+    for name, child in plain.named_children():
+        setattr(layer, name, child)
+    layer.training = plain.training
+
+
+def _options(selective: bool) -> dict[str, Any]:
+    """Of PyTorch's checkpoint.
+
+    The older, reentrant kind cuts the graph where its input needs no gradient: behind a frozen embedding no adapter
+    would learn anything.
+    """
+    return {"use_reentrant": False, **({"context_fn": _contexts} if selective else {})}
 
 
 def _contexts() -> Any:

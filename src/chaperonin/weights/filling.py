@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from chaperonin.errors import WeightsError
 from chaperonin.weights.files import Stored, index_problems, stored, weight_files
-from chaperonin.weights.rules import Table, Tied, some_names
+from chaperonin.weights.rules import Table, Tied
 
 BLOCK_BYTES = 1 << 20
 """Of a tensor in its file, what is read at once."""
@@ -127,16 +127,15 @@ def _require_fit(place: Place, wanted: Tensor, where: str) -> None:
 
 
 def _require_once(places: list[Place], where: str) -> None:
-    seen: dict[tuple[str, int | None], str] = {}
-    twice = [
-        f"{place.stored.name} ({place.stored.path.name})"
-        for place in places
-        if seen.setdefault((place.ours, place.part), place.stored.path.name) != place.stored.path.name
-    ]
-    if twice:
-        raise WeightsError(
-            f"two files hold {some_names(twice)}", where=where, advice="Fetch the checkpoint again."
-        )
+    seen: dict[tuple[str, int | None], Place] = {}
+    for place in places:
+        first = seen.setdefault((place.ours, place.part), place)
+        if first is not place:
+            raise WeightsError(
+                f"{first.stored.name} and {place.stored.name} are two spellings of one tensor",
+                where=where,
+                advice="Fetch the checkpoint again.",
+            )
 
 
 def share_of(places: list[Place], start: str) -> list[Place]:
