@@ -83,11 +83,14 @@ setup() {
     echo "$stamp" >"$venv/stamp"
 }
 
-check() {
+lint() {
     "$python" -m ruff format --check src tests benchmarks examples
     "$python" -m ruff check src tests benchmarks examples
-    "$python" -m mypy
     "$venv/bin/lint-imports" --no-cache
+}
+
+types() {
+    "$python" -m mypy
 }
 
 # Without bytecode importing PyTorch takes twice as long: where Python may leave none beside the sources, it is left in
@@ -115,14 +118,20 @@ tests() {
     done
     # What pytest is told besides may be --pdb, or a test by name: one process then, as whoever types it expects.
     if [ $# -gt 0 ] || [ "$workers" -lt 2 ]; then
+        types
         "$python" -m pytest -m "$marks" "$@"
         return
     fi
+    # Types keep one processor busy for up to a minute: they are checked beside the first tests.
+    types >"$venv/types.log" 2>&1 &
+    checking=$!
     # Every call's shapes are checked where models, layers and kernels are tested. It takes a fifth of the time, so the
     # tests of what is built on them go without.
     shapes="tests/models tests/layers tests/kernels tests/contracts tests/adapt"
     failed=0
     side_by_side -m "$marks and not alone" $shapes || failed=$?
+    wait "$checking" || { cat "$venv/types.log" >&2 && return 1; }
+    cat "$venv/types.log"
     [ "$failed" -le 1 ] || return "$failed"
     side_by_side -m "$marks and not alone" --jaxtyping-packages= $(printf -- '--ignore=%s ' $shapes) || failed=$?
     [ "$failed" -le 1 ] || return "$failed"
@@ -137,8 +146,8 @@ command=${1:-help}
 case $command in
     # Not joined with &&: sh goes on after a failure inside a function that stands in front of it.
     demo) setup; exec "$python" examples/demo.py "$@" ;;
-    test) setup; check; tests "$@" ;;
-    check) setup; check ;;
+    test) setup; lint; tests "$@" ;;
+    check) setup; lint; types ;;
     bench)
         [ $# -gt 0 ] || { usage && exit 1; }
         name=$1

@@ -90,12 +90,12 @@ def trained(settings: Pretraining, corpus: Corpus, folder: Path) -> Figures:
     """One side's run, and what its log says of its end."""
     folder.mkdir(parents=True, exist_ok=True)
     outcome = pretrain(settings, corpus, folder, CPU)
-    total, active = count_parameters(settings.model)
+    parameters = count_parameters(settings.model)
     last = [line for line in read_metrics(folder / "metrics.jsonl") if line["event"] == "evaluate"][-1]
     held_out = {name: value for name, value in last.items() if name.startswith("held_out_")}
     return {
-        "parameters": total,
-        "active": active,
+        "parameters": parameters.total,
+        "active": parameters.active,
         "tokens": outcome.tokens,
         "seconds": outcome.seconds,
         **held_out,

@@ -89,6 +89,7 @@ def test_products_are_those_of_inference_to_the_bit(rows: int, inputs: int, outp
     assert torch.equal(int8_frozen.linear(x, int8_frozen.prepare(weight), bias, None, None), expected)
 
 
+@pytest.mark.slow
 def test_the_operation_is_one_that_pytorch_can_compile() -> None:
     weight = int8_frozen.prepare(random_tensor(17, 33))
     x = random_tensor(9, 33).requires_grad_()

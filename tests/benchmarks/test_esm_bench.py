@@ -72,6 +72,7 @@ def test_sides_are_timed_in_turn() -> None:
     assert samples.medians()[0] > samples.medians()[1]
 
 
+@pytest.mark.slow
 def test_peak_memory_is_what_the_call_allocates() -> None:
     peak, length = peak_bytes(Side(_allocator, {"megabytes": 100}), 1)
     assert length == 100_000_000

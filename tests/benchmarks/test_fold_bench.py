@@ -58,6 +58,7 @@ def test_a_quick_run_measures_every_row(tmp_path: Path, capsys: pytest.CaptureFi
     assert printed.count("not measured: give --openfold") == 2
 
 
+@pytest.mark.slow
 def test_rows_beside_openfold_come_from_its_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, text in STAND_IN.items():
         path = tmp_path / "checkout" / "openfold" / name

@@ -8,6 +8,7 @@ import pytest
 from benchmarks import pair_head
 
 
+@pytest.mark.slow
 def test_a_quick_run_compares_both_sides_and_writes_what_it_prints(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -43,6 +43,7 @@ def test_an_unknown_row_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert "no row speed" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_evidence_is_gathered_from_table_to_figures(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.forked import Python
 
 from chaperonin.cli.main import main
 from chaperonin.models.esm import ESM, ESMConfig
@@ -28,8 +29,12 @@ def inputs(tmp_path: Path) -> list[str]:
 
 
 def test_it_prints_the_table_and_goes_on_where_it_stopped(
-    inputs: list[str], capsys: pytest.CaptureFixture[str]
+    inputs: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def forked(arguments: list[str], log: Path) -> None:
+        assert Python("-m", "chaperonin.training.trial", *arguments, stdout=log, stderr=log).wait() == 0
+
+    monkeypatch.setattr(comparison, "_start", forked)
     arguments = ["bench", "finetune", *inputs, "--steps", "2", "--rows", "frozen", "--device", "cpu"]
     assert main(arguments) == 0
     printed = capsys.readouterr().out

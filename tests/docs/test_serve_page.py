@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.forked import Python
 from tests.inference.tiny_protst import write_protst
 
 from chaperonin.inference.load import BUNDLED
@@ -24,6 +25,9 @@ SERVERS, REQUEST, TEXTS = re.findall(
     r"^```bash\n(.*?)^```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL
 )
 COMMANDS = [line.partition("#")[0].strip() for line in SERVERS.replace("\\\n", " ").splitlines()]
+
+
+_MAIN = "import sys; from chaperonin.cli.main import main; sys.exit(main(sys.argv[1:]))"
 
 
 @pytest.fixture
@@ -40,27 +44,34 @@ def workplace(tmp_path: Path) -> Path:
 @contextmanager
 def served(command: str, folder: Path) -> Iterator[str]:
     """The address of the server that the command starts, at a free port instead of its own."""
-    command = re.sub(r" --port \d+", "", command) + " --port 0"
-    paths = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = {**os.environ, "PATH": paths, "XDG_STATE_HOME": str(folder / "state")}
-    process = subprocess.Popen(
-        ["bash", "-c", command],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
+    words, environment = understood(command, folder)
+    log = folder / "server.log"
+    if "--port" in words:
+        del words[(own := words.index("--port")) : own + 2]
+    words += ["--port", "0"]
+    environment["XDG_STATE_HOME"] = str(folder / "state")
+    process = Python("-c", _MAIN, *words, cwd=folder, env=environment, stdout=log, stderr=log)
+    try:
+        yield f"http://127.0.0.1:{process.printed(log, r'at http://[^:]+:([0-9]+)')}"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+def understood(command: str, folder: Path) -> tuple[list[str], dict[str, str]]:
+    """What a shell gives to chaperonin: its words and its environment."""
+    (folder / "bin").mkdir(exist_ok=True)
+    stand_in = folder / "bin/chaperonin"
+    stand_in.write_text(
+        f"#!{sys.executable}\nimport json, os, sys\nprint(json.dumps([sys.argv[1:], dict(os.environ)]))\n"
     )
-    with process:
-        try:
-            assert process.stdout is not None
-            said = process.stdout.readline()
-            found = re.search(r"at http://[^:]+:(\d+)", said)
-            assert found, f"{command} said {said!r}"
-            yield f"http://127.0.0.1:{found[1]}"
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(60)
+    stand_in.chmod(0o755)
+    paths = os.pathsep.join([str(folder / "bin"), os.environ["PATH"]])
+    run = subprocess.run(
+        ["bash", "-c", command], env={**os.environ, "PATH": paths}, capture_output=True, text=True, check=True
+    )
+    words, environment = json.loads(run.stdout)
+    return words, environment
 
 
 @pytest.mark.parametrize("command", COMMANDS)

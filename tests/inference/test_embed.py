@@ -1,11 +1,10 @@
 """Embeddings: each record's own, whatever stood beside it, and the same bytes after any number of kills."""
 
 import json
+import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from pyarrow import parquet
+from tests.forked import Python, run_python
 
 from chaperonin.cli.main import main
 from chaperonin.data.windows import blend, windows
@@ -217,8 +217,8 @@ def test_a_full_disk_is_said_old_files_stay_and_the_job_goes_on(
     out.mkdir()
     (out / "embeddings.h5").write_bytes(b"an older file")
     limits = "20,150,350,2000"
-    command = [sys.executable, "-c", FULL, str(model_folder), str(fasta), str(out), limits]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = run_python("-c", FULL, model_folder, fasta, out, limits)
+    assert done.returncode == 0, done.stderr
     *refused, last = done.stdout.splitlines()
     assert len(refused) == 3 and last == "done"
     for line, place in zip(refused, ("job.sqlite", "shards/", "embeddings.h5"), strict=True):
@@ -243,12 +243,12 @@ def test_killed_and_resumed_gives_the_same_bytes(model_folder: Path, tmp_path: P
         "import sys; from chaperonin.inference.jobs import Job; from chaperonin.cli.main import main; "
         "Job.open.__func__.__kwdefaults__['flush_seconds'] = 0.0; sys.exit(main(sys.argv[1:]))"
     )
-    command = [sys.executable, "-c", code, "embed", str(path)]
     options = ["--model", str(model_folder), "--set", "batch_tokens=1200"]
     assert main(["embed", str(path), str(tmp_path / "whole"), *options]) == 0
     shards = tmp_path / "killed/shards"
     for wanted in (1, 4):
-        running = subprocess.Popen([*command, str(tmp_path / "killed"), *options], stderr=subprocess.DEVNULL)
+        command = ("-c", code, "embed", path, tmp_path / "killed", *options)
+        running = Python(*command, stderr=Path(os.devnull))
         while running.poll() is None and len(list(shards.glob("*.safetensors"))) < wanted:
             time.sleep(0.005)
         assert running.poll() is None, "it ended before it could be killed"

@@ -3,9 +3,6 @@
 import csv
 import gzip
 import json
-import os
-import subprocess
-import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from biotite.structure.io.pdb import PDBFile
+from tests.forked import run_python
 from tests.inference import killed_fold
 from tests.inference.tiny_fold import ALIGNMENT, CONFIG, UBIQUITIN, save_models, tiny_model
 
@@ -286,10 +284,8 @@ def test_a_killed_job_goes_on_and_every_byte_is_the_same(tmp_path: Path) -> None
     source.mkdir()
     (source / "a.fasta").write_text(f">P1\n{QUERY}\n>P2\n{QUERY}GG\n>bad\nMK*A\n")
     (source / "P2.a3m").write_text(">P2\nMKTAYIAKQRGG\n>b\nMKTAYI--QRGG\n")
-    script = [sys.executable, killed_fold.__file__, ",".join(folders), str(source), str(tmp_path)]
-    run = subprocess.run(
-        script, capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
+    run = run_python(killed_fold.__file__, ",".join(folders), source, tmp_path)
+    assert run.returncode == 0, run.stderr
     found = json.loads(run.stdout.splitlines()[-1])
     assert found["different"] == [] and found["kills"] > 3 and 1 < found["with_results"] < found["kills"]
     assert "summary.csv" in found["files"] and sum(name.endswith(".pdb") for name in found["files"]) == 4

@@ -1,11 +1,10 @@
 import json
-import subprocess
-import sys
 import textwrap
 
 import numpy as np
 import pytest
 import torch
+from tests.forked import run_python
 
 from chaperonin.inference.jobs import Job, Outcome
 from chaperonin.inference.run import is_out_of_memory, run_units
@@ -157,7 +156,6 @@ with Job.open(sys.argv[1], {}) as job:
 
 
 def test_a_real_limit_on_memory_fails_only_what_cannot_fit(tmp_path):
-    command = [sys.executable, "-c", textwrap.dedent(REAL), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = run_python("-c", textwrap.dedent(REAL), tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [5, 1, [1]]

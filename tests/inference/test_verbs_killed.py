@@ -1,13 +1,11 @@
 """`score` and `contacts` as the command line runs them, killed at random moments and started again."""
 
 import json
-import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests.forked import run_python
 
 from chaperonin.protein.alphabet import STANDARD_RESIDUES
 
@@ -34,10 +32,8 @@ def test_killed_at_random_moments_a_verb_leaves_the_same_bytes(
     sequences = ["".join(generator.choices(STANDARD_RESIDUES, k=12 + number)) for number in range(12)]
     lines = [f">p{number}\n{sequence}\n" for number, sequence in enumerate(sequences)]
     (tmp_path / "in.fasta").write_text("".join([*lines, ">broken\nMK*T\n"]))
-    command = [sys.executable, str(SCRIPT), "verb", str(tmp_path), verb, str(tmp_path / "in.fasta"), *options]
-    command += ["--model", str(model_folder), "--set", "precision=fp32"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, env=environment)
+    command = [SCRIPT, "verb", tmp_path, verb, tmp_path / "in.fasta", *options]
+    done = run_python(*command, "--model", model_folder, "--set", "precision=fp32", timeout=600)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert set(found["files"]) == files

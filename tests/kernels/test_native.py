@@ -157,6 +157,7 @@ def test_without_a_home_the_reason_is_said(monkeypatch: pytest.MonkeyPatch) -> N
     assert "set XDG_CACHE_HOME" in library.lacks()
 
 
+@pytest.mark.slow
 def test_processes_that_compile_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
     with ThreadPoolExecutor(3) as pool:
         made = [pool.submit(library.compile_sources, tmp_path, ()) for _ in range(3)]

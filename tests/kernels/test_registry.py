@@ -121,6 +121,7 @@ print("equal")
 """
 
 
+@pytest.mark.slow
 def test_training_compiles_in_one_graph_with_equal_gradients() -> None:
     """In a process of its own: the shape checks that tests put into every function cannot be traced."""
     command = [sys.executable, "-W", "ignore", "-c", COMPILE]

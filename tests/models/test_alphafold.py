@@ -153,7 +153,7 @@ def test_four_blocks_without_compiled_kernels_equal_the_published_ones() -> None
         compare("model_1_ptm", 4)
 
 
-@pytest.mark.parametrize("preset", ["model_1_ptm", "model_5"])
+@pytest.mark.parametrize("preset", ["model_1_ptm", pytest.param("model_5", marks=pytest.mark.slow)])
 def test_full_depth_equals_the_published_one(preset: str) -> None:
     compare(preset, 48)
 

@@ -1,16 +1,21 @@
 """One process of several that share experts: what it computes on its batch, for the test beside it."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from chaperonin.config import resolve
 from chaperonin.kernels.segments import Segments
 from chaperonin.models.aido import AIDO, AIDOConfig
 from chaperonin.parallel.data import Processes, join_processes, leave_processes
-from chaperonin.parallel.expert import add_gradients, shard_experts, whole_parameters
+from chaperonin.parallel.expert import add_gradients, clip_gradients, put_together, shard_experts
+from chaperonin.training.pretrain import MODEL_FOLDER, Pretraining, new_model, pretrain, read_corpus
 
+STEPS = 4
+"""Of pre-training with each number of processes that share."""
 LENGTHS = ((5, 9, 3), (12,), (2, 2, 7), (30, 1))
 """Proteins of each process's batch."""
 
@@ -39,25 +44,40 @@ def step(own: AIDO, number: int) -> torch.Tensor:
     return logits.detach()
 
 
-def main(folder: Path, ways: list[int]) -> None:
-    """Write what this process found, by each number of processes that share."""
-    processes, _ = join_processes(torch.device("cpu"))
-    for sharing in ways:
-        torch.save(compute(processes, sharing), folder / f"{sharing}-{processes.rank}.pt")
-    leave_processes()
-
-
 def compute(processes: Processes, sharing: int) -> dict[str, Any]:
     """One step."""
     own = shard_experts(model(), processes, sharing)
     logits = step(own, processes.rank)
     add_gradients(own, processes)
-    whole = whole_parameters(own)
-    for parameter in own.parameters():  # gradients come together by the same way as weights
-        parameter.data = parameter.grad
+    weights = whole(own)
+    gradients = put_together(own, {name: value.grad.clone() for name, value in own.named_parameters()})
     held = own.layers[0].feed_forward.experts.up.weight.shape[0]
-    return {"logits": logits, "weights": whole, "gradients": whole_parameters(own), "held": held}
+    length = clip_gradients(own, 0.5)
+    clipped = put_together(own, {name: value.grad for name, value in own.named_parameters()})
+    return {
+        "logits": logits, "weights": weights, "gradients": gradients, "held": held, "length": length, "clipped": clipped
+    }  # fmt: skip
+
+
+def main(folder: Path, config: Path, ways: list[int]) -> None:
+    """Write what this process found, by each number of processes that share; pre-train a little more with each."""
+    processes, _ = join_processes(torch.device("cpu"))
+    for number, sharing in enumerate(ways, start=1):
+        torch.save(compute(processes, sharing), folder / f"{sharing}-{processes.rank}.pt")
+        chosen = (f"expert_processes={sharing}", f"training.steps={STEPS * number}")
+        settings = resolve(Pretraining, file=config, overrides=chosen)
+        pretrain(settings, read_corpus(settings), folder / "run", torch.device("cpu"), processes)
+    later = replace(settings, initial=str(folder / "run" / MODEL_FOLDER))
+    torch.save(
+        whole(new_model(later, torch.device("cpu"), processes)), folder / f"initial-{processes.rank}.pt"
+    )
+    leave_processes()
+
+
+def whole(own: AIDO) -> dict[str, torch.Tensor]:
+    """Its weights, in the first process those of all experts."""
+    return put_together(own, {name: value.detach() for name, value in own.named_parameters()})
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), [int(word) for word in sys.argv[2:]])
+    main(Path(sys.argv[1]), Path(sys.argv[2]), [int(word) for word in sys.argv[3:]])

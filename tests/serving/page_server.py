@@ -1,16 +1,14 @@
 """A server process with a model of three classes over the bundled one, and the bundled adapters: a true endpoint."""
 
 import json
-import os
-import re
-import subprocess
-import sys
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from tests.forked import Python
 
 from chaperonin.inference.embed import embed
 from chaperonin.inference.load import load
@@ -31,6 +29,7 @@ PROTEINS = Path(__file__).resolve().parents[2] / "examples" / "proteins.fasta"
 
 _SERVE = """
 import json, os, sys
+from tests.forked import Python
 from chaperonin.serving.server import serve
 from chaperonin.serving.settings import ServeSettings
 serve(sys.argv[1], ServeSettings(**json.loads(sys.argv[2])), os.environ)
@@ -83,15 +82,11 @@ def running_server(folder: Path) -> Iterator[Endpoint]:
 def serving(model: str, folder: Path, **settings: str) -> Iterator[Endpoint]:
     """The endpoint on a free port, with one token and all its files in the folder; ended afterwards."""
     options = {"port": 0, "token_env": "PAGE_TOKEN", "jobs_dir": str(folder / "jobs"), **settings}
-    command = [sys.executable, "-c", _SERVE, model, json.dumps(options)]
-    environment = {**os.environ, "PAGE_TOKEN": TOKEN}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
-        assert process.stdout is not None
-        try:
-            said = process.stdout.readline()
-            found = re.search(r"http://\S+", said)
-            assert found, f"the server said {said!r} and ended with {process.poll()}"
-            yield Endpoint(found.group(), TOKEN)
-        finally:
-            process.terminate()
-            process.wait(40)
+    log = folder / "server.log"
+    environment = {"PAGE_TOKEN": TOKEN}
+    process = Python("-c", _SERVE, model, json.dumps(options), stdout=log, stderr=log, env=environment)
+    try:
+        yield Endpoint(process.printed(log, r"http://\S+"), TOKEN)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(40)

@@ -6,13 +6,12 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from tests.forked import Python
 
 _RUN = "import sys, json; from chaperonin.cli.serve import run; sys.exit(run(**json.loads(sys.argv[1])))"
 
@@ -26,22 +25,15 @@ class Running:
         self.log = folder / "server.log"
         self.connections: list[socket.socket] = []
         options = {"port": 0, "set": [f"jobs_dir={folder / 'jobs'}", *settings], **options}
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", f"{before}\n{_RUN}", json.dumps(options)],
-                stdout=log,
-                stderr=log,
-                env={**os.environ, "OMP_NUM_THREADS": str(threads)},
-            )
-        self.port = self._port()
-
-    def _port(self) -> int:
-        end = time.monotonic() + 120
-        while time.monotonic() < end and self.process.poll() is None:
-            if found := re.search(r"at http://[^:]+:(\d+)", self.log.read_text()):
-                return int(found[1])
-            time.sleep(0.05)
-        raise RuntimeError(f"the server did not start: {self.log.read_text()}")
+        self.process = Python(
+            "-c",
+            f"{before}\n{_RUN}",
+            json.dumps(options),
+            stdout=self.log,
+            stderr=self.log,
+            env={"OMP_NUM_THREADS": str(threads)},
+        )
+        self.port = int(self.process.printed(self.log, r"at http://[^:]+:(\d+)"))
 
     def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """Status, and JSON or bytes, of one request on a connection of its own."""
@@ -88,8 +80,7 @@ def running(folder: Path, *settings: str, **options: Any) -> Iterator[Running]:
     finally:
         for connection in server.connections:
             connection.close()
-        if server.process.poll() is None:
-            server.process.kill()
+        server.process.kill()
         server.process.wait()
 
 

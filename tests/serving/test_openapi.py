@@ -18,7 +18,7 @@ from chaperonin.serving.models import load_models
 from chaperonin.serving.settings import ServeSettings
 
 PAGE = Path(__file__).parents[2] / "docs" / "openapi.json"
-EXAMPLES = 8
+EXAMPLES = 5
 
 
 def described(client: TestClient) -> dict:

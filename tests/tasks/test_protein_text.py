@@ -1,13 +1,11 @@
 """ProtST's pre-training task: its formulas, what it hides, and the contrast over several processes."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tests.forked import run_together
 from tests.inference.tiny_protst import vocabulary
 from tests.models.published_protst import published
 from tests.models.test_protst import torchdrug
@@ -145,13 +143,7 @@ def test_every_part_learns(words: WordPieces, pairs: list[Pair], model: ProtST) 
 
 @pytest.mark.parametrize("world", [pytest.param(2, marks=pytest.mark.slow), 4])
 def test_several_processes_have_the_loss_and_gradients_of_one(world: int, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={world}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    run = subprocess.run(
-        [*command, gathered_contrast.__file__, str(tmp_path)],
-        capture_output=True, text=True, timeout=300, check=False, env=environment,
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr
+    run_together(world, gathered_contrast.__file__, tmp_path)
     towers = gathered_contrast.Towers()
     sums = torch.stack([own.float() for own in towers.step(slice(None))])
     found = [torch.load(tmp_path / f"{rank}.pt") for rank in range(world)]

@@ -1,7 +1,6 @@
 """Pre-training of a ProtST: it learns, goes on after a stop, and leaves a model that the verbs open."""
 
 import json
-import multiprocessing
 import re
 import signal
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import tiny_alignment
 import torch
+from tests.forked import Python
 
 from chaperonin.cli.main import main
 from chaperonin.config import resolve
@@ -128,21 +128,10 @@ def test_a_run_that_was_stopped_goes_on_to_the_last_bit(
 def test_two_processes_of_which_one_is_killed_go_on_to_the_last_bit(
     settings_file: Path, tmp_path: Path
 ) -> None:
-    forked = multiprocessing.get_context("forkserver")
-    # What takes longest, once for all of them.
-    forked.set_forkserver_preload(["chaperonin.training.alignment", "transformers.models.bert.modeling_bert"])
-
     def run(name: str, number: int, kill: int = 0) -> list[int | None]:
         words = (settings_file, tmp_path / name, tmp_path / f"meeting-{number}")
-        started = [
-            forked.Process(target=tiny_alignment.run, args=(rank, *words, kill * rank), daemon=True)
-            for rank in (0, 1)
-        ]
-        for process in started:
-            process.start()
-        for process in started:
-            process.join(120)
-        return [process.exitcode for process in started]
+        started = [Python(tiny_alignment.__file__, rank, *words, kill * rank) for rank in (0, 1)]
+        return [process.wait(120) for process in started]
 
     assert run("whole", 1) == [0, 0]
     first, second = run("stopped", 2, kill=7)

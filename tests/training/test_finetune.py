@@ -2,10 +2,7 @@
 
 import csv
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ import pytest
 import tiny_gradients
 import tiny_study
 import torch
+from tests.forked import Python, run_together
 
 from chaperonin.errors import ChaperoninError, UsageError
 from chaperonin.parallel.recompute import RecomputedLayer
@@ -139,20 +137,13 @@ def test_dropout_in_adapters_is_the_same_however_a_step_is_cut_or_recomputed(inp
     assert found[0] == pytest.approx(found[1], rel=1e-5)
 
 
-def start(inputs: Path, folder: Path, *overrides: str) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, str(PROGRAM), str(inputs), str(folder), *overrides], env=environment
-    )
-
-
 # The loop is the one that test_resume kills, and test_study stops every method.
 @pytest.mark.slow
 @pytest.mark.parametrize("method", [LORA, FROZEN])
 def test_run_that_was_killed_goes_on_to_the_last_bit(inputs: Path, tmp_path: Path, method: str):
     options = (method, "epochs=6", "training.checkpoint_every=2")
     tiny_study.run(inputs, tmp_path / "whole", *options)
-    process = start(inputs, tmp_path / "killed", *options)
+    process = Python(PROGRAM, inputs, tmp_path / "killed", *options)
     path = tmp_path / "killed" / "metrics.jsonl"
     deadline = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline:
@@ -198,10 +189,7 @@ def test_metrics_of_residues_hold_curves_of_the_same_residues_and_the_cost(resid
 def test_two_processes_give_the_step_of_one(inputs: Path, tmp_path: Path, method: str):
     options = (method, "training.accumulate=4", "means.lora.dropout=0.1")
     tiny_study.run(inputs, tmp_path / "one", *options)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command += [str(PROGRAM), str(inputs), str(tmp_path / "two"), *options]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run(command, check=True, env=environment, capture_output=True, timeout=300)
+    run_together(2, PROGRAM, inputs, tmp_path / "two", *options)
     one, two = events(tmp_path / "one"), events(tmp_path / "two")
     assert [line["step"] for line in one] == [line["step"] for line in two]
     for ours, theirs in zip(one, two, strict=True):
@@ -216,10 +204,7 @@ def test_two_processes_give_the_step_of_one(inputs: Path, tmp_path: Path, method
 
 def test_two_processes_have_the_gradients_of_one_tensor_by_tensor(inputs: Path, tmp_path: Path):
     methods = ("lora", "full")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command += [tiny_gradients.__file__, str(inputs), str(tmp_path), *methods]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run(command, check=True, env=environment, capture_output=True, timeout=300)
+    run_together(2, tiny_gradients.__file__, inputs, tmp_path, *methods)
     for rank in (0, 1):
         found = torch.load(tmp_path / f"rank-{rank}.pt")
         for method in methods:

@@ -103,7 +103,7 @@ def test_fine_tuning_takes_what_was_predicted(inputs: Path, tmp_path: Path, mean
     [
         pytest.param("full", 4, marks=pytest.mark.slow),
         pytest.param("lora", 4, marks=pytest.mark.slow),
-        ("frozen", 500),
+        pytest.param("frozen", 500, marks=pytest.mark.slow),
     ],
 )
 def test_time_is_foreseen_within_a_factor_either_way(
@@ -201,6 +201,7 @@ def predicted(inputs: Path, *overrides: str) -> int:
     return forecast(own, material, CPU).memory_bytes
 
 
+@pytest.mark.slow
 def test_more_tokens_take_more_and_means_spare(inputs: Path) -> None:
     predicted(inputs, "means.method=lora", "batch_size=1")  # loads the libraries that all of them need
     many = predicted(inputs, "means.method=full", "batch_size=8")

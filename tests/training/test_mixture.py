@@ -1,6 +1,10 @@
 """Pre-training of an AIDO.Protein: settings, the losses of its routers in the loop, resume, stages, what it leaves."""
 
 import json
+import re
+import shlex
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -110,6 +114,8 @@ def test_type_chooses_the_model(tmp_path: Path) -> None:
         ("model: {type: aido, depth: 0}", "depth is 0"),
         ("model: {type: aido}\nneighbour_layers: 1", "neighbour_layers: an AIDO.Protein has none"),
         ("initial: somewhere\nneighbour_layers: 1", "weights that are given already look somewhere"),
+        ("expert_processes: 2", "expert_processes: the model has no experts to share"),
+        ("model: {type: aido}\nexpert_processes: 3", "8 experts cannot be shared evenly by 3 processes"),
         ("balance_weight: -1", "balance_weight: a weight cannot be -1"),
     ],
 )
@@ -266,9 +272,9 @@ def test_the_two_small_recipes_have_equal_active_parameters_up_to_the_router() -
     )
     shape = mixture.model
     routers = shape.depth * shape.experts * shape.width
-    total, active = count_parameters(shape)
-    assert active - routers == count_parameters(dense.model)[1]
-    assert total > 3 * active
+    found = count_parameters(shape)
+    assert found.active - routers == count_parameters(dense.model).active
+    assert found.total > 3 * found.active
     assert (mixture.data, mixture.training) == (dense.data, dense.training)
 
 
@@ -280,8 +286,9 @@ def test_the_stages_of_the_16b_follow_on_one_another() -> None:
         per_step = stage.data.batch_tokens * stage.training.accumulate
         assert per_step == 2048 * 2048
         assert stage.training.steps * per_step == pytest.approx(tokens, rel=1e-3)
-    total, active = count_parameters(AIDOModel())
-    assert (round(total / 1e9, 3), round(active / 1e9, 3)) == (16.059, 4.589)
+    found = count_parameters(AIDOModel())
+    assert (round(found.total / 1e9, 3), round(found.active / 1e9, 3)) == (16.059, 4.589)
+    assert round(found.held(8) / 1e9, 3) == 2.678
 
 
 def test_a_model_that_does_not_fit_is_planned_and_refused(
@@ -319,3 +326,26 @@ def test_the_command_trains_a_mixture_and_says_what_it_takes(
     run = json.loads((tmp_path / "out/run.json").read_text())
     assert run["config"]["model"]["type"] == "aido"
     assert (tmp_path / "out/report.html").is_file()
+
+
+@pytest.mark.slow  # the same without the command is in the usual suite: tests/parallel/test_expert.py
+def test_the_command_of_the_guide_trains_by_several_processes(tmp_path: Path) -> None:
+    guide = (REPOSITORY / "docs/guides/pretraining.md").read_text()
+    shown = re.search(r"^torchrun .*?\n```", guide, re.DOTALL | re.MULTILINE)
+    assert shown is not None
+    words = shlex.split(shown[0].removesuffix("```").replace("\\\n", " ").replace("out/moe", str(tmp_path)))
+    words[words.index("--nproc-per-node") + 1] = "4"
+    words[words.index("chaperonin")] = str(Path(sys.executable).parent / "chaperonin")
+    small = {
+        "data.input": REPOSITORY / "examples/proteins.fasta",
+        "data.batch_tokens": 256,
+        "training.steps": 2,
+    }
+    small |= {"data.holdout_share": 0.1, "training.schedule.warmup_steps": 1}
+    words += [word for name, value in small.items() for word in ("--set", f"{name}={value}")]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", *words[1:], "--device", "cpu"]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=500, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "in each of 4 processes" in run.stderr and "2 steps, " in run.stdout
+    assert (tmp_path / "report.html").is_file()
+    assert chaperonin.load(str(tmp_path / "model"), precision="fp32", device="cpu").config.experts == 8

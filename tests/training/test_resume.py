@@ -1,9 +1,6 @@
 """Kill training at any moment, run it again: what follows is equal to the last bit."""
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +8,7 @@ from typing import Any
 import pytest
 import tiny_run
 import torch
+from tests.forked import Python
 
 from chaperonin.errors import UsageError
 from chaperonin.training import state
@@ -52,12 +50,7 @@ def assert_same_run(folder: Path, expected: Path) -> None:
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-def start(folder: Path) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, str(PROGRAM), str(folder)], env=environment)
-
-
-def kill_after(process: subprocess.Popen[bytes], folder: Path, lines: int) -> None:
+def kill_after(process: Python, folder: Path, lines: int) -> None:
     """SIGKILL as soon as the run has noted so many lines (or ended)."""
     deadline = time.monotonic() + 300
     path = folder / "metrics.jsonl"
@@ -71,7 +64,7 @@ def kill_after(process: subprocess.Popen[bytes], folder: Path, lines: int) -> No
 
 def test_run_that_was_killed_goes_on_to_the_last_bit(tmp_path: Path, uninterrupted: Path):
     for lines in (9, 31):
-        kill_after(process := start(tmp_path), tmp_path, lines)
+        kill_after(process := Python(PROGRAM, tmp_path), tmp_path, lines)
         assert process.returncode == -signal.SIGKILL
     assert 8 < len(events(tmp_path)) < len(events(uninterrupted))
     tiny_run.run(tmp_path)
@@ -103,7 +96,7 @@ def test_kill_inside_the_writing_of_a_checkpoint_costs_nothing(
 
 @pytest.mark.slow
 def test_line_that_a_kill_cut_short_is_dropped(tmp_path: Path, uninterrupted: Path):
-    kill_after(start(tmp_path), tmp_path, 20)
+    kill_after(Python(PROGRAM, tmp_path), tmp_path, 20)
     with (tmp_path / "metrics.jsonl").open("a") as lines:
         lines.write('{"event": "train", "st')
     tiny_run.run(tmp_path)

@@ -130,7 +130,7 @@ FOLDS = ("split.method=random", "split.folds=2")
 @pytest.mark.parametrize(
     ("options", "sweeps", "steps"),
     [
-        pytest.param(("means.method=full",), False, 9, id="full"),
+        pytest.param(("means.method=full",), False, 9, id="full", marks=pytest.mark.slow),
         pytest.param(("means.method=lora", "means.base=int8"), False, 9, id="QLoRA"),
         pytest.param(("means.method=frozen",), False, 9, id="frozen"),
         pytest.param(("means.method=lora", *FOLDS), False, 15, id="second fold"),
@@ -138,7 +138,11 @@ FOLDS = ("split.method=random", "split.folds=2")
             ("means.method=frozen", "sweep.learning_rates=[1e-3,3e-2]"), True, 17, id="second trial"
         ),
         pytest.param(
-            ("means.method=frozen", "sweep.learning_rates=[1e-3,3e-2]", *FOLDS), True, 27, id="sweep of folds"
+            ("means.method=frozen", "sweep.learning_rates=[1e-3,3e-2]", *FOLDS),
+            True,
+            27,
+            id="sweep of folds",
+            marks=pytest.mark.slow,
         ),
     ],
 )

@@ -1,7 +1,11 @@
-"""A pre-training of a ProtST in one of two processes, which a test can kill."""
+"""A pre-training of a ProtST in one of two processes, which a test can kill.
+
+python tiny_alignment.py RANK SETTINGS FOLDER MEETING KILL
+"""
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import torch
@@ -36,3 +40,7 @@ def run(rank: int, settings_file: Path, folder: Path, meeting: Path, kill: int =
     settings = resolve(Alignment, file=settings_file, overrides=[*SETTINGS, f"training.accumulate={WORLD}"])
     align(settings, read_pairs(settings), folder, device, processes)
     leave_processes()
+
+
+if __name__ == "__main__":
+    run(int(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]), int(sys.argv[5]))

@@ -122,32 +122,39 @@ def pre_train(settings: "Pretraining", outdir: Path, place: "torch.device", dry_
     from chaperonin.config import as_yaml
     from chaperonin.inference.provenance import Provenance
     from chaperonin.kernels.host_memory import resident_bytes
+    from chaperonin.parallel.data import join_processes, leave_processes
     from chaperonin.training.forecast import forecast, require_room
     from chaperonin.training.pretrain import MODEL_FOLDER, pretrain, read_corpus
 
     provenance = Provenance("train", settings, seed=settings.training.seed)
+    processes, place = join_processes(place)
     with provenance.stage("read and split"):
         corpus = read_corpus(settings)
     held_bytes = resident_bytes() if place.type == "cpu" else 0
     with provenance.stage("forecast"):
-        expected = forecast(settings, corpus, place)
+        expected = forecast(settings, corpus, place, processes)
     if dry_run:
-        print(f"{as_yaml(settings)}\n{expected}")
+        leave_processes()
+        if processes.is_first:
+            print(f"{as_yaml(settings)}\n{expected}")
         return 0
     require_room(expected, place)
-    begin(outdir, as_yaml(settings), corpus.rejected)
-    print(expected, file=sys.stderr)
+    if processes.is_first:
+        begin(outdir, as_yaml(settings), corpus.rejected)
+        print(expected, file=sys.stderr)
     with provenance.stage("train"):
-        outcome = pretrain(settings, corpus, outdir, place)
+        outcome = pretrain(settings, corpus, outdir, place, processes)
+    leave_processes()
     failed = len(corpus.rejected)
-    provenance.model = {"name": str(outdir / MODEL_FOLDER), "parameters": expected.parameters}
-    provenance.write(
-        outdir,
-        records=_counts(len(corpus.sequences), failed),
-        tokens=outcome.tokens,
-        predicted_bytes=held_bytes + expected.memory_bytes,
-    )
-    _end(outdir, str(outcome))
+    if processes.is_first:
+        provenance.model = {"name": str(outdir / MODEL_FOLDER), "parameters": expected.parameters}
+        provenance.write(
+            outdir,
+            records=_counts(len(corpus.sequences), failed),
+            tokens=outcome.tokens,
+            predicted_bytes=held_bytes + expected.memory_bytes,
+        )
+        _end(outdir, str(outcome))
     return 3 if failed else 0
 
 

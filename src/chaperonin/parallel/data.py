@@ -38,6 +38,14 @@ class Processes:
         """Which of `count` things are this process's."""
         return range(self.rank, count, self.world)
 
+    def rounds(self, count: int) -> Iterator[tuple[int, bool]]:
+        """As `share`, but equally many in every process: one that runs out repeats something that does not count.
+
+        For what the processes have to do together.
+        """
+        for number in range(self.rank, -(-count // self.world) * self.world, self.world):
+            yield number % count, number < count
+
     def add_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         """Give every process the sum of all gradients; a parameter without one counts as zero."""
         if self.world == 1:

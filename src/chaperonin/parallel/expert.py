@@ -5,7 +5,8 @@ two all-to-all exchanges a layer. Everything else of the model is repeated, as i
 batches of their own. Where there are more processes than share the experts of one model, these groups are replicas.
 """
 
-from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, distributed, nn
 from chaperonin.errors import UsageError
 from chaperonin.models.aido.experts import Experts, GroupedLinear
 from chaperonin.parallel.data import Processes
+from chaperonin.weights.filling import Place
 
 
 def shard_experts(model: nn.Module, processes: Processes, sharing: int) -> nn.Module:
@@ -65,19 +67,24 @@ class SharedExperts(Experts):
         back = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
         return cast(Tensor, _Exchange.apply(results[back], got, sent, self.group))
 
-    def whole(self) -> dict[str, Tensor]:
-        """The parameters of all experts, by their names in this module."""
-        return {name: _gathered(own.detach(), self.group) for name, own in self.named_parameters()}
+    @property
+    def held(self) -> range:
+        """The experts of this process."""
+        share = self.all // distributed.get_world_size(self.group)
+        first = distributed.get_rank(self.group) * share
+        return range(first, first + share)
+
+    def part(self, whole: Tensor) -> Tensor:
+        """Of a tensor over all experts, that of this process."""
+        return whole[self.held.start : self.held.stop]
 
     def _own(self, layer: GroupedLinear) -> GroupedLinear:
         """This process's part of a layer."""
-        share = self.all // distributed.get_world_size(self.group)
-        first = distributed.get_rank(self.group) * share
         with torch.device("meta"):
-            _, outputs, inputs = layer.weight.shape
-            own = GroupedLinear(share, inputs, outputs, layer.bias is not None)
+            experts, outputs, inputs = self.part(layer.weight).shape
+            own = GroupedLinear(experts, inputs, outputs, layer.bias is not None)
         for name, whole in layer.named_parameters():
-            part = whole.detach()[first : first + share].clone()
+            part = self.part(whole.detach()).clone()
             setattr(own, name, nn.Parameter(part, requires_grad=whole.requires_grad))
         return own
 
@@ -106,35 +113,78 @@ def add_gradients(model: nn.Module, processes: Processes) -> None:
 
     The rows of other processes came to an expert by the exchange, and so did their part of its gradient.
     """
-    own = {id(parameter) for _, parameter in _expert_parameters(model)}
-    processes.add_gradients(parameter for parameter in model.parameters() if id(parameter) not in own)
-    for module, parameter in _expert_parameters(model):
+    parts = _shared_parameters(model)
+    processes.add_gradients(own for name, own in model.named_parameters() if name not in parts)
+    for name, module in parts.items():
+        parameter = model.get_parameter(name)
         if parameter.requires_grad:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
             distributed.all_reduce(parameter.grad, group=module.replicas)
 
 
-def whole_parameters(model: nn.Module) -> dict[str, Tensor]:
-    """Every parameter of the model, those of the experts put together again, in each process: what is saved."""
-    found = {name: parameter.detach() for name, parameter in model.named_parameters()}
-    for name, module in model.named_modules():
-        if isinstance(module, SharedExperts):
-            found |= {f"{name}.{own}": tensor for own, tensor in module.whole().items()}
+def clip_gradients(model: nn.Module, longest: float) -> Tensor:
+    """Shorten the gradient of the whole model to `longest`, and give the length it had; the same in each process."""
+    parts = _shared_parameters(model)
+    gradients = {name: own.grad for name, own in model.named_parameters() if own.grad is not None}
+    norm = nn.utils.get_total_norm(grad for name, grad in gradients.items() if name not in parts)
+    if parts:
+        held = nn.utils.get_total_norm(grad for name, grad in gradients.items() if name in parts).square()
+        distributed.all_reduce(held, group=next(iter(parts.values())).group)
+        norm = (norm.square() + held).sqrt()
+    nn.utils.clip_grads_with_norm_(model.parameters(), longest, norm)
+    return norm
+
+
+def put_together(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What belongs to parameters, by their names (weights, gradients, moments): that of all experts together.
+
+    Every process has to call it, and the first has it then, the experts' in main memory; the others have their own.
+    """
+    parts = _shared_parameters(model)
+    return {
+        name: _gathered(own, parts[name].group) if name in parts else own for name, own in tensors.items()
+    }
+
+
+def own_parts(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Of what belongs to the parameters of the whole model, what belongs to those of this process."""
+    parts = _shared_parameters(model)
+    return {name: parts[name].part(own) if name in parts else own for name, own in tensors.items()}
+
+
+def own_places(model: nn.Module, places: list[Place]) -> list[Place]:
+    """Of where the tensors of a model folder belong, what belongs to this process."""
+    parts = _shared_parameters(model)
+    found = []
+    for place in places:
+        if place.ours in parts and place.part is not None:
+            held = parts[place.ours].held
+            if place.part not in held:
+                continue
+            place = replace(place, part=held.index(place.part))
+        found.append(place)
     return found
 
 
-def _expert_parameters(model: nn.Module) -> Iterator[tuple[SharedExperts, nn.Parameter]]:
-    for module in model.modules():
-        if isinstance(module, SharedExperts):
-            for parameter in module.parameters():
-                yield module, parameter
+def _shared_parameters(model: nn.Module) -> dict[str, SharedExperts]:
+    """Parameters of which this process holds a part, and where."""
+    return {
+        f"{name}.{own}": module
+        for name, module in model.named_modules()
+        if isinstance(module, SharedExperts)
+        for own, _ in module.named_parameters()
+    }
 
 
 def _gathered(own: Tensor, group: Any) -> Tensor:
-    parts = [torch.empty_like(own) for _ in range(distributed.get_world_size(group))]
-    distributed.all_gather(parts, own.contiguous(), group=group)
-    return torch.cat(parts)
+    """All parts in the first process, where it is of this group; otherwise what was given."""
+    if distributed.get_global_rank(group, 0) != 0:
+        return own  # of a replica
+    leads = distributed.get_rank() == 0
+    parts = [torch.empty_like(own) for _ in range(distributed.get_world_size(group))] if leads else None
+    distributed.gather(own.contiguous(), parts, dst=0, group=group)
+    return own if parts is None else torch.cat([part.cpu() for part in parts])
 
 
 def _require_shares(experts: int, world: int, sharing: int) -> None:

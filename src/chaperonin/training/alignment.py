@@ -131,6 +131,14 @@ def read_pairs(settings: Alignment) -> Pairs:
     return Pairs(described, sequences, parts.training, parts.holdout, words, pieces)
 
 
+class Aligning(Training[PairBatch]):
+    """The loss is a sum of three kinds: what it is the logarithm of means nothing."""
+
+    def evaluate(self) -> dict[str, float]:
+        """Without a perplexity."""
+        return {name: value for name, value in super().evaluate().items() if name != "perplexity"}
+
+
 def align(
     settings: Alignment, pairs: Pairs, folder: Path, device: torch.device, processes: Processes | None = None
 ) -> tuple[Outcome, dict[str, float]]:
@@ -158,7 +166,7 @@ def new_training(
         Pair(pairs.sequences[int(number)][: data.window], pairs.pieces[int(number)])
         for number in pairs.holdout[: data.evaluation_pairs]
     ]
-    return Training(
+    return Aligning(
         new_model(settings, pairs.words, device),
         ProteinText(pairs.words, settings.residue_weight, settings.fusion_weight),
         training_stream(settings, pairs),

@@ -10,6 +10,7 @@ import torch
 
 from chaperonin.errors import MemoryLimitError
 from chaperonin.kernels.hardware import finish, free_bytes, held_bytes
+from chaperonin.parallel.data import Processes
 from chaperonin.training.architecture import count_parameters
 from chaperonin.training.loop import Training
 from chaperonin.training.pretrain import Corpus, Pretraining, new_model, new_task, training_stream
@@ -42,6 +43,8 @@ class Forecast:
     """What the examples are."""
     active: int | None = None
     """Parameters that one token goes through, where they are fewer."""
+    processes: int = 1
+    """That run it together; the memory is that of each."""
 
     def __str__(self) -> str:
         if self.seconds is None:
@@ -51,6 +54,8 @@ class Forecast:
             time_text = "not measured"
         else:
             memory, time_text = memory_text(self.memory_bytes, self.tight), duration(self.seconds)
+        if self.processes > 1:
+            memory += f", in each of {self.processes} processes"
         active = f", of which a token goes through {self.active:,}" if self.active is not None else ""
         return (
             f"parameters            {self.parameters:,}{active}\n"
@@ -61,21 +66,26 @@ class Forecast:
         )
 
 
-def forecast(settings: Pretraining, corpus: Corpus, device: torch.device) -> Forecast:
+def forecast(
+    settings: Pretraining, corpus: Corpus, device: torch.device, processes: Processes | None = None
+) -> Forecast:
     """Take a few steps with a model that is thrown away, and measure them.
 
     Memory is what the process then holds more than before, and what the shapes of a batch say that a step takes. A
-    model that cannot fit is not built: its parameters are counted without numbers.
+    model that cannot fit is not built: its parameters are counted without numbers. Of several processes each has to
+    call it.
     """
+    processes = processes or Processes()
     one_pass = float(training_stream(corpus, settings).lengths.sum())
     tokens = settings.training.steps * settings.training.accumulate * settings.data.batch_tokens
-    parameters, active = count_parameters(settings.model)
-    memory_bytes, seconds, tight = _STATE_BYTES[settings.training.optimizer.method] * parameters, None, False
-    if memory_bytes <= free_bytes(device):
-        memory_bytes, per_token, tight = _tried(settings, corpus, device)
+    parameters = count_parameters(settings.model)
+    held = parameters.held(settings.expert_processes)
+    memory_bytes, seconds, tight = _STATE_BYTES[settings.training.optimizer.method] * held, None, False
+    if processes.from_first(memory_bytes <= free_bytes(device)):
+        memory_bytes, per_token, tight = _tried(settings, corpus, device, processes)
         seconds = tokens * per_token
     return Forecast(
-        parameters=parameters,
+        parameters=parameters.total,
         examples=len(corpus.parts.training),
         held_out=len(corpus.parts.holdout),
         tokens=tokens,
@@ -83,7 +93,8 @@ def forecast(settings: Pretraining, corpus: Corpus, device: torch.device) -> For
         memory_bytes=memory_bytes,
         tight=tight,
         seconds=seconds,
-        active=active if active < parameters else None,
+        active=parameters.active if parameters.active < parameters.total else None,
+        processes=processes.world,
     )
 
 
@@ -94,17 +105,21 @@ def require_room(expected: Forecast, device: torch.device) -> None:
             f"{expected.parameters:,} parameters take {expected.memory_bytes / 1e9:,.1f} GB to train, "
             f"{free_bytes(device) / 1e9:,.1f} GB are free",
             where="model",
-            advice="Take a machine with more memory, or lower model.depth, model.width or model.experts.",
+            advice="Take a machine with more memory, lower model.depth, model.width or model.experts, or let more "
+            "processes share the experts (expert_processes).",
         )
 
 
-def _tried(settings: Pretraining, corpus: Corpus, device: torch.device) -> tuple[int, float, bool]:
+def _tried(
+    settings: Pretraining, corpus: Corpus, device: torch.device, processes: Processes
+) -> tuple[int, float, bool]:
     """Bytes, seconds a token, and whether the memory will be kept to the bytes: by steps of a model."""
     settles(settings.training, 0, device)
     before = held_bytes(device)
-    model = new_model(settings, device)
+    model = new_model(settings, device, processes)
     stream = training_stream(corpus, settings)
-    training = Training(model, new_task(settings, model), stream, [], settings.training)
+    task = new_task(settings, model)
+    training = Training(model, task, stream, [], settings.training, processes=processes)
     seconds = seconds_per_token(training)
     # How many rows an expert gets stands in the tensors, so a step of a mixture is taken and not only imagined.
     bytes_of = taken_bytes if settings.is_mixture else peak_bytes

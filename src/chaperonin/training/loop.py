@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from chaperonin.data.stream import Place
 from chaperonin.errors import UsageError
 from chaperonin.parallel.data import Processes
+from chaperonin.parallel.expert import add_gradients, clip_gradients, own_parts, put_together
 from chaperonin.tasks.metrics import SMALLER_IS_BETTER as SMALLER_FIGURES
 from chaperonin.tasks.task import Batch, Task
 from chaperonin.training import state
@@ -191,9 +192,9 @@ class Training(Generic[Batch]):
             # Divided by the targets of all batches: the gradient is that of one large batch, however they are cut.
             (loss / (targets or 1)).backward()
             add(sums, {"loss": loss.detach(), **metrics})
-        self.processes.add_gradients(self.model.parameters())
+        add_gradients(self.model, self.processes)
         self.processes.share_running(self.model)
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm or float("inf"))
+        norm = clip_gradients(self.model, settings.clip_norm or float("inf"))
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -246,8 +247,8 @@ class Training(Generic[Batch]):
                 done.worse += 1
                 return
             done.best_step, done.best_value, done.worse = done.step, values[self.settings.best], 0
+            best = {"model": put_together(self.model, state.trained_weights(self.model)), "step": done.step}
             if self.processes.is_first:
-                best = {"model": state.trained_weights(self.model), "step": done.step}
                 state.save(best, self.folder / state.FOLDER / state.BEST)
 
     def is_better(self, values: Mapping[str, float]) -> bool:
@@ -270,13 +271,14 @@ class Training(Generic[Batch]):
         self.model.eval()
         sums: dict[str, Tensor] = {}
         targets = 0.0
-        for number in self.processes.share(len(self.holdout)):
+        for number, counts in self.processes.rounds(len(self.holdout)):
             generator = np.random.default_rng([self.settings.seed, _EVALUATION, number])
             batch = self.task.collate(self.holdout[number], generator)
             with self.autocast():
                 loss, metrics = self.task.loss(self.model, batch.to(self.device))
-            add(sums, {"loss": loss, **metrics})
-            targets += batch.targets
+            if counts:
+                add(sums, {"loss": loss, **metrics})
+                targets += batch.targets
         added = self.processes.add({"targets": targets, **{name: float(own) for name, own in sums.items()}})
         targets = added.pop("targets") or 1
         values = {name: total / targets for name, total in added.items()}
@@ -294,17 +296,16 @@ class Training(Generic[Batch]):
 
     def checkpoint(self) -> None:
         """Write everything that is needed to go on."""
-        if not self.processes.is_first:
-            return
         others = {
             "progress": vars(self.progress),
             "place": list(self.stream.place),
             "identity": {**self.identity, "learning rates so far": self.past_rates()},
-            "average": self.average.weights if self.average else None,
+            "average": put_together(self.model, self.average.weights) if self.average else None,
         }
         current = state.training_state(self.model, self.optimizers, **others)
-        state.save(current, state.checkpoint_path(self.folder, self.progress.step))
-        state.remove_old(self.folder, self.settings.keep_checkpoints)
+        if self.processes.is_first:
+            state.save(current, state.checkpoint_path(self.folder, self.progress.step))
+            state.remove_old(self.folder, self.settings.keep_checkpoints)
 
     def resume(self) -> None:
         """Go to the newest checkpoint, if there is one."""
@@ -325,7 +326,7 @@ class Training(Generic[Batch]):
         state.restore(stored, self.model, self.optimizers)
         self.stream.place = Place(*stored["place"])
         if self.average is not None:
-            self.average.weights = stored["average"]
+            self.average.weights = own_parts(self.model, stored["average"])
 
     def take_best(self) -> None:
         """Give the model the weights that were best on the hold-out, or without one the average, if there is any."""
@@ -334,7 +335,7 @@ class Training(Generic[Batch]):
             best = self.processes.from_first(
                 state.load(path, self.device)["model"] if self.processes.is_first else {}
             )
-            state.put_weights(self.model, best)
+            state.put_weights(self.model, own_parts(self.model, best))
         elif self.average is not None:
             state.put_weights(self.model, self.average.weights)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from chaperonin.config import as_dict
 from chaperonin.data.clusters import Split, split
@@ -17,18 +18,22 @@ from chaperonin.errors import UsageError
 from chaperonin.layers.language import LanguageModel
 from chaperonin.models.aido import AIDOConfig
 from chaperonin.models.esm import ESM
+from chaperonin.parallel.data import Processes
+from chaperonin.parallel.expert import put_together
 from chaperonin.tasks.masked_language import MaskedLanguage
 from chaperonin.training.architecture import (
     AIDOModel,
     ESMModel,
     check_shape,
+    check_sharing,
     fresh_model,
     initial_model,
     layout,
+    shared_model,
 )
 from chaperonin.training.contacts import calibrate_contacts
 from chaperonin.training.loop import LoopSettings, Outcome, train
-from chaperonin.weights.pretrained import save_folder
+from chaperonin.weights.pretrained import build_empty, save_folder
 
 MODEL_FOLDER = "model"
 """Where in a run's folder the trained model lies, as `load` opens it."""
@@ -67,6 +72,8 @@ class Pretraining:
     """How much the even use of experts counts in the loss of a mixture (Switch Transformer's weight); 0: not at all."""
     router_z_weight: float = 0.001
     """How much the size of the routers' logits counts (ST-MoE's weight); 0: not at all."""
+    expert_processes: int = 1
+    """Processes that hold the experts of one model between them; torchrun starts as many, or a multiple of it."""
     data: DataSettings = field(default_factory=DataSettings)
     """What is learned from."""
     training: LoopSettings = field(default_factory=LoopSettings)
@@ -79,6 +86,7 @@ class Pretraining:
                 raise UsageError(
                     f"a weight cannot be {getattr(self, name):g}", where=name, advice="0 is off."
                 )
+        check_sharing(self.model, self.expert_processes)
         if self.neighbour_layers and isinstance(self.model, AIDOConfig):
             raise UsageError("an AIDO.Protein has none", where="neighbour_layers", advice="Leave it out.")
         if self.neighbour_layers and self.initial is not None:
@@ -110,9 +118,19 @@ class Corpus:
         return digest.hexdigest()
 
 
-def pretrain(settings: Pretraining, corpus: Corpus, folder: Path, device: torch.device) -> Outcome:
-    """Train a new model, and leave it in the layout of Hugging Face in `folder`/model."""
-    model = new_model(settings, device)
+def pretrain(
+    settings: Pretraining,
+    corpus: Corpus,
+    folder: Path,
+    device: torch.device,
+    processes: Processes | None = None,
+) -> Outcome:
+    """Train a new model, and leave it in the layout of Hugging Face in `folder`/model.
+
+    Several processes take the steps of one; the first writes.
+    """
+    processes = processes or Processes()
+    model = new_model(settings, device, processes)
     outcome = train(
         model,
         new_task(settings, model),
@@ -121,10 +139,17 @@ def pretrain(settings: Pretraining, corpus: Corpus, folder: Path, device: torch.
         settings.training,
         folder,
         identity(settings, corpus),
+        processes,
     )
-    if isinstance(model, ESM):
-        calibrate_contacts(model, contact_sequences(corpus, settings.data), settings.neighbour_layers)
-    save_folder(layout(settings.model), model, folder / MODEL_FOLDER)
+    weights = put_together(model, {name: own.detach() for name, own in model.named_parameters()})
+    if processes.is_first:
+        if isinstance(model, ESM):
+            calibrate_contacts(model, contact_sequences(corpus, settings.data), settings.neighbour_layers)
+        whole: nn.Module = model
+        if settings.expert_processes > 1:
+            whole = build_empty(layout(settings.model), settings.model)
+            whole.load_state_dict(weights, assign=True)
+        save_folder(layout(settings.model), whole, folder / MODEL_FOLDER)
     return outcome
 
 
@@ -151,12 +176,22 @@ def read_corpus(settings: Pretraining) -> Corpus:
     return Corpus(sequences, rejected, _hold_out(sequences, settings))
 
 
-def new_model(settings: Pretraining, device: torch.device) -> LanguageModel:
-    """The model before its first step; a contact head adds up attention as it is, and is not trained."""
-    if settings.initial is not None:
+def new_model(
+    settings: Pretraining, device: torch.device, processes: Processes | None = None
+) -> LanguageModel:
+    """The model before its first step, of its experts those of this process alone.
+
+    A contact head adds up attention as it is, and is not trained.
+    """
+    generator = torch.Generator().manual_seed(settings.training.seed)
+    model: LanguageModel
+    if settings.expert_processes > 1:
+        assert isinstance(settings.model, AIDOConfig)
+        sharing = settings.expert_processes
+        model = shared_model(settings.model, settings.initial, generator, processes or Processes(), sharing)
+    elif settings.initial is not None:
         model = initial_model(settings.model, settings.initial)
     else:
-        generator = torch.Generator().manual_seed(settings.training.seed)
         model = fresh_model(settings.model, settings.neighbour_layers, generator)
     if model.contact is not None:
         model.contact.requires_grad_(False)

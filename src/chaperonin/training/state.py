@@ -6,7 +6,8 @@ Nothing random has a state of its own: masks, crops and dropout follow from seed
 
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ from torch.optim import Optimizer
 
 from chaperonin.errors import WeightsError
 from chaperonin.files import sync_folder
+from chaperonin.parallel.expert import own_parts, put_together
 
 FOLDER = "checkpoints"
 BEST = "best.pt"
 _PATTERN = "step-*.pt"
+
+Tensors = Mapping[str, Tensor]
 
 
 def trained_weights(model: nn.Module) -> dict[str, Tensor]:
@@ -44,19 +48,36 @@ def put_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
 
 
 def training_state(model: nn.Module, optimizers: list[Optimizer], **others: Any) -> dict[str, Any]:
-    """Model, optimizers, and whatever else the loop counts."""
+    """Model, optimizers, and whatever else the loop counts. Where processes share experts, each has to call it."""
+    whole = partial(put_together, model)
     return {
-        "model": trained_weights(model),
-        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+        "model": whole(trained_weights(model)),
+        "optimizers": [_with_moments(model, own, own.state_dict(), whole) for own in optimizers],
         **others,
     }
 
 
 def restore(state: dict[str, Any], model: nn.Module, optimizers: list[Optimizer]) -> None:
     """Put model and optimizers where they were."""
-    put_weights(model, state["model"])
+    put_weights(model, own_parts(model, state["model"]))
     for optimizer, stored in zip(optimizers, state["optimizers"], strict=True):
-        optimizer.load_state_dict(stored)
+        optimizer.load_state_dict(_with_moments(model, optimizer, stored, partial(own_parts, model)))
+
+
+def _with_moments(
+    model: nn.Module, optimizer: Optimizer, stored: dict[str, Any], change: Callable[[Tensors], Tensors]
+) -> dict[str, Any]:
+    """An optimizer's state with what it keeps of each parameter changed, by the parameters' names."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    own = [names[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]
+    state = {
+        number: {
+            key: change({own[number]: value})[own[number]] if value.ndim else value
+            for key, value in kept.items()
+        }
+        for number, kept in stored["state"].items()
+    }
+    return {**stored, "state": state}
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:

@@ -67,14 +67,19 @@ class AIDO(LanguageModel):
         return cosine.unflatten(0, (-1, 2)).transpose(1, 2), sine.unflatten(0, (-1, 2)).transpose(1, 2)
 
     def initialise(self, generator: torch.Generator | None = None) -> None:
-        """Fresh weights for pre-training: normal(0.02) matrices, zero biases, unit norms."""
+        """Fresh weights for pre-training."""
         for name, parameter in self.named_parameters():
-            if name.endswith("norm.weight"):
-                nn.init.ones_(parameter)
-            elif name.endswith("bias"):
-                nn.init.zeros_(parameter)
-            else:
-                nn.init.normal_(parameter, std=0.02, generator=generator)
+            initialise(name, parameter, generator)
+
+
+def initialise(name: str, parameter: Tensor, generator: torch.Generator | None = None) -> None:
+    """Fresh numbers for a parameter of this name: normal(0.02) matrices, zero biases, unit norms."""
+    if name.endswith("norm.weight"):
+        nn.init.ones_(parameter)
+    elif name.endswith("bias"):
+        nn.init.zeros_(parameter)
+    else:
+        nn.init.normal_(parameter, std=0.02, generator=generator)
 
 
 class Embedding(nn.Module):
