@@ -59,7 +59,7 @@ def workplace(
     (tmp_path / "examples").mkdir()
     for example in (REPOSITORY / "examples").iterdir():
         (tmp_path / "examples" / example.name).symlink_to(example)
-    shorten(tmp_path / "examples/proteins.fasta", lambda text: "".join(re.split(r"(?=>)", text)[:8]))
+    shorten(tmp_path / "examples/proteins.fasta", lambda text: "".join(re.split(r"(?=>)", text)[:9]))
     shorten(tmp_path / "examples/made_membrane.csv", lambda text: "".join(text.splitlines(True)[:37]))
     shorten(tmp_path / "examples/blat_ecolx.fasta", lambda text: "\n".join(text.splitlines()[:3]) + "\n")
     shorten(tmp_path / "examples/variants.csv", variants_of_the_first_120)
