@@ -35,5 +35,5 @@ def test_results_of_many_proteins_are_not_held_together(
 ) -> None:
     monkeypatch.setattr(Job, "open", staticmethod(partial(Job.open, flush_bytes=1_000_000)))
     peak_bytes(model, tmp_path, 20)  # what is imported and cached once
-    results_bytes = 1500 * LENGTH * model.config.width * 4
-    assert peak_bytes(model, tmp_path, 1500) < results_bytes / 2
+    results_bytes = 700 * LENGTH * model.config.width * 4
+    assert peak_bytes(model, tmp_path, 700) < results_bytes / 2

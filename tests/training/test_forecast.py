@@ -90,7 +90,7 @@ def train(inputs: Path, folder: Path, source: str, *overrides: str) -> tuple[dic
     ids=lambda means: " ".join(means),
 )
 def test_fine_tuning_takes_what_was_predicted(inputs: Path, tmp_path: Path, means: tuple[str, ...]) -> None:
-    usual = (f"model={inputs / 'base'}", "training.precision=fp32", "training.steps=2", "batch_size=16")
+    usual = (f"model={inputs / 'base'}", "training.precision=fp32", "training.steps=2", "batch_size=8")
     usual += ("training.tight_memory=true",)
     run, _ = train(inputs, tmp_path / "run", "table.csv", *usual, *means)
     memory = run["memory"]
