@@ -127,9 +127,9 @@ def clip_gradients(model: nn.Module, longest: float) -> Tensor:
     """Shorten the gradient of the whole model to `longest`, and give the length it had; the same in each process."""
     parts = _shared_parameters(model)
     gradients = {name: own.grad for name, own in model.named_parameters() if own.grad is not None}
-    norm = nn.utils.get_total_norm(grad for name, grad in gradients.items() if name not in parts)
+    norm = nn.utils.get_total_norm([grad for name, grad in gradients.items() if name not in parts])
     if parts:
-        held = nn.utils.get_total_norm(grad for name, grad in gradients.items() if name in parts).square()
+        held = nn.utils.get_total_norm([gradients[name] for name in parts if name in gradients]).square()
         distributed.all_reduce(held, group=next(iter(parts.values())).group)
         norm = (norm.square() + held).sqrt()
     nn.utils.clip_grads_with_norm_(model.parameters(), longest, norm)
@@ -150,7 +150,7 @@ def put_together(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, T
 def own_parts(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Of what belongs to the parameters of the whole model, what belongs to those of this process."""
     parts = _shared_parameters(model)
-    return {name: parts[name].part(own) if name in parts else own for name, own in tensors.items()}
+    return {name: parts[name].part(own).clone() if name in parts else own for name, own in tensors.items()}
 
 
 def own_places(model: nn.Module, places: list[Place]) -> list[Place]:

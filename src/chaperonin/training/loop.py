@@ -312,7 +312,7 @@ class Training(Generic[Batch]):
         path = self.processes.from_first(state.latest(self.folder) if self.processes.is_first else None)
         if path is None:
             return
-        stored = self.processes.from_first(state.load(path, self.device) if self.processes.is_first else {})
+        stored = self.processes.from_first(state.load(path) if self.processes.is_first else {})
         self.progress = Progress(**stored["progress"])
         present = {**self.identity, "learning rates so far": self.past_rates()}
         changed = [name for name, value in present.items() if stored["identity"].get(name) != value]
@@ -326,15 +326,14 @@ class Training(Generic[Batch]):
         state.restore(stored, self.model, self.optimizers)
         self.stream.place = Place(*stored["place"])
         if self.average is not None:
-            self.average.weights = own_parts(self.model, stored["average"])
+            own = own_parts(self.model, stored["average"])
+            self.average.weights = {name: tensor.to(self.device) for name, tensor in own.items()}
 
     def take_best(self) -> None:
         """Give the model the weights that were best on the hold-out, or without one the average, if there is any."""
         if self.progress.best_step:
             path = self.folder / state.FOLDER / state.BEST
-            best = self.processes.from_first(
-                state.load(path, self.device)["model"] if self.processes.is_first else {}
-            )
+            best = self.processes.from_first(state.load(path)["model"] if self.processes.is_first else {})
             state.put_weights(self.model, own_parts(self.model, best))
         elif self.average is not None:
             state.put_weights(self.model, self.average.weights)

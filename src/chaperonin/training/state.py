@@ -97,10 +97,10 @@ def save(state: dict[str, Any], path: Path) -> None:
     sync_folder(path.parent)
 
 
-def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Read a checkpoint without running code from it."""
+def load(path: Path) -> dict[str, Any]:
+    """Read a checkpoint into main memory, without running code from it."""
     try:
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise WeightsError(
             f"the checkpoint cannot be read: it is damaged, or holds more than numbers ({type(error).__name__})",
