@@ -22,19 +22,17 @@ inline void transition(float *x, const Share &share, const Transition &own) {
                      [&](long r, long tall, long first, long columns, const float *found) {
                          for (long i = 0; i < tall; ++i) {
                              float *to = inner + (r + i) * inner_row + first;
-#pragma omp simd
-                             for (long c = 0; c < columns; ++c) {
+                             each_column(columns, [&](long c) {
                                  const float sum = found[i * PANEL + c] + own.up_bias[first + c];
                                  to[c] = sum < 0 ? 0 : sum;  // a NaN stays one
-                             }
+                             });
                          }
                      });
         times_panels(inner, inner_row, count, own.down, own.hidden, own.width,
                      [&](long r, long tall, long first, long columns, const float *found) {
                          for (long i = 0; i < tall; ++i) {
                              float *to = here + (r + i) * own.width + first;
-#pragma omp simd
-                             for (long c = 0; c < columns; ++c) to[c] += found[i * PANEL + c] + own.down_bias[first + c];
+                             each_column(columns, [&](long c) { to[c] += found[i * PANEL + c] + own.down_bias[first + c]; });
                          }
                      });
     });
@@ -75,16 +73,13 @@ inline bool missing_keys(const float *mask, long step, long length, float *missi
 
 inline void gated_attention(const Places &x, const Share &share, long length, const float *mask, long mask_row,
                             long mask_place, const float *bias, const GatedAttention &own) {
-    const long width = own.heads * own.head_dim, wide = apart(4 * width);
+    const long width = own.heads * own.head_dim, wide = apart(round_up(4 * width, PANEL));
     Buffer normal(length * width), projected(length * wide), missing(length);
     AttentionRoom room(length, own.head_dim);
     const auto one_row = [&](long r) {
         for (long p = 0; p < length; ++p) normalise(x, r, p, width, own.norm, normal + p * width);
-        times_panels(normal, width, length, own.project, width, 4 * width,
-                     [&](long p, long tall, long first, long columns, const float *found) {
-                         for (long i = 0; i < tall; ++i)
-                             std::memcpy(projected + (p + i) * wide + first, found + i * PANEL, 4 * columns);
-                     });
+        for (long first = 0; first < round_up(4 * width, PANEL); first += PANEL)
+            times_panel(normal, width, length, own.project + first * width, width, projected + first, wide);
         bool any;
         const bool real = missing_keys(mask + r * mask_row, mask_place, length, missing, any);
         float *attended = normal;
@@ -104,8 +99,7 @@ inline void gated_attention(const Places &x, const Share &share, long length, co
                      [&](long p, long tall, long first, long columns, const float *found) {
                          for (long i = 0; i < tall; ++i) {
                              float *to = x.at(r, p + i) + first;
-#pragma omp simd
-                             for (long c = 0; c < columns; ++c) to[c] += found[i * PANEL + c] + own.out_bias[first + c];
+                             each_column(columns, [&](long c) { to[c] += found[i * PANEL + c] + own.out_bias[first + c]; });
                          }
                      });
     };
@@ -128,13 +122,12 @@ inline void pair_scores(const Places &x, const Share &share, long length, long w
                         const float *weight, long heads, float *to, long to_head) {
     Buffer normal(PANEL * width), panels(round_up(length, PANEL) * width);
     alignas(64) float found[TILE_ROWS * PANEL];
-    const int high = tile_rows(heads);
     const auto one_row = [&](long r) {
         turned_row(x, r, length, width, norm, normal, panels);
         for (long first = 0; first < length; first += PANEL) {
             const long own = length - first < PANEL ? length - first : PANEL;
-            for (long h = 0; h < heads; h += high) {
-                const long tall = heads - h < high ? heads - h : high;
+            for (long h = 0, tall; h < heads; h += tall) {
+                tall = tile_rows(heads - h);
                 times_panel(weight + h * width, width, tall, panels + first * width, width, found, PANEL);
                 for (long i = 0; i < tall; ++i)
                     std::memcpy(to + (h + i) * to_head + r * length + first, found + i * PANEL, 4 * own);
@@ -160,11 +153,10 @@ inline void half_of_row(const float *panels, const float *mask, long mask_place,
     const long offset = right ? own.channels : 0;
     const float *project = own.project + offset * own.width, *gate = own.gate + offset * own.width;
     alignas(64) float products[TILE_ROWS * PANEL], gates[TILE_ROWS * PANEL], open[PANEL];
-    const int high = tile_rows(own.channels);
     for (long first = 0; first < length; first += PANEL, panels += own.width * PANEL) {
         for (long p = 0; p < PANEL; ++p) open[p] = first + p < length ? mask[(first + p) * mask_place] : 0.0f;
-        for (long c = 0; c < own.channels; c += high) {
-            const long tall = own.channels - c < high ? own.channels - c : high;
+        for (long c = 0, tall; c < own.channels; c += tall) {
+            tall = tile_rows(own.channels - c);
             times_panel(project + c * own.width, own.width, tall, panels, own.width, products, PANEL);
             times_panel(gate + c * own.width, own.width, tall, panels, own.width, gates, PANEL);
             for (long i = 0; i < tall; ++i) {
@@ -236,18 +228,19 @@ inline void triangle_rows(const Places &x, long first_row, long rows, long lengt
             }
             times_panels(places, channels, count, own.out, channels, width,
                          [&](long p, long tall, long column, long columns, const float *found) {
-                             for (long t = 0; t < tall; ++t)
-                                 for (long c = 0; c < columns; ++c)
-                                     update[(p + t) * width + column + c] = found[t * PANEL + c] + own.out_bias[column + c];
+                             for (long t = 0; t < tall; ++t) {
+                                 float *to = update + (p + t) * width + column;
+                                 each_column(columns, [&](long c) { to[c] = found[t * PANEL + c] + own.out_bias[column + c]; });
+                             }
                          });
             times_panels(normal, width, count, own.out_gate, width, width,
                          [&](long p, long tall, long column, long columns, const float *found) {
                              for (long t = 0; t < tall; ++t) {
                                  float *to = x.at(first_row + i, first + p + t) + column;
                                  const float *found_update = update + (p + t) * width + column;
-#pragma omp simd
-                                 for (long c = 0; c < columns; ++c)
+                                 each_column(columns, [&](long c) {
                                      to[c] += found_update[c] * sigmoid(found[t * PANEL + c] + own.out_gate_bias[column + c]);
+                                 });
                              }
                          });
         }
@@ -275,9 +268,9 @@ inline void outer_product_mean(float *pair, const Share &share, long length, con
                              for (long t = 0; t < tall; ++t) {
                                  const float share = 1.0f / counts[i * length + first + p + t];
                                  float *to = pair + (i * length + first + p + t) * width + column;
-#pragma omp simd
-                                 for (long c = 0; c < columns; ++c)
+                                 each_column(columns, [&](long c) {
                                      to[c] += (found[t * PANEL + c] + out_bias[column + c]) * share;
+                                 });
                              }
                          });
         }
@@ -310,17 +303,15 @@ inline void outer_product_mean_of_few(float *pair, const Share &share, long leng
         for (long t = 0; t < tall; ++t) {
             const float share_of = 1.0f / counts[(i + t) * length + j], *own = found + t * PANEL;
             float *to = pair + ((i + t) * length + j) * width + f;
-#pragma omp simd
-            for (long c = 0; c < columns; ++c) to[c] += (own[c] + out_bias[f + c]) * share_of;
+            each_column(columns, [&](long c) { to[c] += (own[c] + out_bias[f + c]) * share_of; });
         }
     };
-    const int high = tile_rows(length);
     share.each([&](long first, long count) {
         project(first, count);
-        for (long i = 0; i < length; i += high) {
-            const long tall = length - i < high ? length - i : high;
-            for (long t = 0; t < high; ++t)  // a tile of pairs comes from as many places in memory
-                fetch(pair + ((i + high + t) * length + first) * width, count * width);
+        for (long i = 0, tall; i < length; i += tall) {
+            tall = tile_rows(length - i);
+            for (long t = 0; t < tall; ++t)  // a tile of pairs comes from as many places in memory
+                fetch(pair + ((i + tall + t) * length + first) * width, count * width);
             for (long j = 0; j < count; ++j)
                 for (long f = 0; f < width; f += PANEL)
                     add(i, tall, first + j, f, projected + (j * padded + f) * depth);

@@ -55,9 +55,8 @@ inline void attend(const Head &head, AttentionRoom &room, Finish finish) {
         turn(head.key + first * head.row, head.row, own, depth, room.keys + first * depth);
     }
     Buffer found(TILE_ROWS * depth);
-    const int high = tile_rows(length);
-    for (long query = 0; query < length; query += high) {
-        const long own = length - query < high ? length - query : high;
+    for (long query = 0, own; query < length; query += own) {
+        own = tile_rows(length - query);
         for (long first = 0; first < length; first += PANEL)
             times_panel(head.query + query * head.row, head.row, own, room.keys + first * depth, depth,
                         room.scores + first, room.padded);

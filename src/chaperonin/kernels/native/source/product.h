@@ -49,18 +49,29 @@ constexpr Tiles<LANES, 2> WIDE;
 constexpr Tiles<LANES, 1> NARROW;
 constexpr Tiles<LANES / 2, 1> HALF;
 
-// Tiles for `rows` rows, about equally high: a last one of a single row would cost as much as a full one.
+// Height of the next tile of `rows` rows that are left, so that all are about equally high: a last one of two rows
+// would cost as much as one of four.
 inline int tile_rows(long rows) {
     long count = (rows + TILE_ROWS - 1) / TILE_ROWS;
     return count ? int((rows + count - 1) / count) : 1;
 }
 
+// body(c) for the columns of a panel, mostly all of them: then the loop is two vectors and nothing else.
+template <class Body>
+inline void each_column(long columns, Body body) {
+    if (columns == PANEL) {
+#pragma omp simd
+        for (int c = 0; c < PANEL; ++c) body(c);
+    } else {
+        for (long c = 0; c < columns; ++c) body(c);
+    }
+}
+
 // One whole panel; `soon` as in a tile, where something else than this panel comes next.
 inline void times_panel(const float *left, long row, long rows, const float *panel, long depth, float *to, long to_row,
                         const float *soon = nullptr) {
-    const int high = tile_rows(rows);
-    for (long r = 0; r < rows; r += high) {
-        const long own = rows - r < high ? rows - r : high;
+    for (long r = 0, own; r < rows; r += own) {
+        own = tile_rows(rows - r);
         WIDE.of[own](left + r * row, row, panel, PANEL, depth, to + r * to_row, to_row, soon ? soon : panel);
         if (soon) soon += 16 * depth;
     }
@@ -69,9 +80,8 @@ inline void times_panel(const float *left, long row, long rows, const float *pan
 // Columns that are no whole panel: as many vectors as fit, the rest one by one. Nothing else is read or written.
 inline void times_columns(const float *left, long row, long rows, const float *right, long next, long columns, long depth,
                           float *to, long to_row) {
-    const int high = tile_rows(rows);
-    for (long r = 0; r < rows; r += high) {
-        const long own = rows - r < high ? rows - r : high;
+    for (long r = 0, own; r < rows; r += own) {
+        own = tile_rows(rows - r);
         const float *factors = left + r * row;
         float *results = to + r * to_row;
         long c = 0;
@@ -93,11 +103,10 @@ template <class Finish>
 inline void times_panels(const float *left, long row, long rows, const float *panels, long depth, long outputs,
                          Finish finish) {
     alignas(64) float found[TILE_ROWS * PANEL];
-    const int high = tile_rows(rows);
     for (long first = 0; first < outputs; first += PANEL, panels += depth * PANEL) {
         const long columns = outputs - first < PANEL ? outputs - first : PANEL;
-        for (long r = 0; r < rows; r += high) {
-            const long own = rows - r < high ? rows - r : high;
+        for (long r = 0, own; r < rows; r += own) {
+            own = tile_rows(rows - r);
             WIDE.of[own](left + r * row, row, panels, PANEL, depth, found, PANEL, panels);
             finish(r, own, first, columns, static_cast<const float *>(found));
         }

@@ -12,15 +12,26 @@ struct Norm {
     float epsilon;
 };
 
+// Sum of term(value) in four vectors: with one, each addition would wait for the one before.
+template <class Term>
+inline float sum_of(const float *x, long width, Term term) {
+    typedef Vector<LANES>::type vector;
+    vector sums[4] = {};
+    long k = 0;
+    for (; k + 4 * LANES <= width; k += 4 * LANES)
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i) sums[i] += term(*reinterpret_cast<const vector *>(x + k + i * LANES));
+    const vector all = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+    float sum = 0;
+    for (int i = 0; i < LANES; ++i) sum += all[i];
+    for (; k < width; ++k) sum += term(x[k]);
+    return sum;
+}
+
 // Layer norm of one row; mean and variance in two passes.
 inline void normalise(const float *x, long width, const Norm &norm, float *to) {
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (long k = 0; k < width; ++k) sum += x[k];
-    const float mean = sum / float(width);
-    float squares = 0;
-#pragma omp simd reduction(+ : squares)
-    for (long k = 0; k < width; ++k) squares += (x[k] - mean) * (x[k] - mean);
+    const float mean = sum_of(x, width, [](auto value) { return value; }) / float(width);
+    const float squares = sum_of(x, width, [&](auto value) { return (value - mean) * (value - mean); });
     const float inverse = 1.0f / __builtin_sqrtf(squares / float(width) + norm.epsilon);
 #pragma omp simd
     for (long k = 0; k < width; ++k) to[k] = (x[k] - mean) * inverse * norm.scale[k] + norm.shift[k];
