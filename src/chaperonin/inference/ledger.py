@@ -78,7 +78,8 @@ class Ledger(Database):
     def totals(self) -> Totals:
         """How far the computations are."""
         row = self.execute(
-            "SELECT total(status != ?1), count(*), total((status != ?1) * tokens), total(tokens) FROM units",
+            "SELECT total(status != ?), count(*), total((status != ?) * tokens), total(tokens) FROM units",
+            PENDING,
             PENDING,
         ).fetchone()
         return Totals(*(int(value) for value in row))
