@@ -50,7 +50,7 @@ def compute(processes: Processes, sharing: int) -> dict[str, Any]:
     logits = step(own, processes.rank)
     add_gradients(own, processes)
     weights = whole(own)
-    gradients = put_together(own, {name: value.grad.clone() for name, value in own.named_parameters()})
+    gradients = {name: value.grad.clone() for name, value in own.named_parameters()}
     held = own.layers[0].feed_forward.experts.up.weight.shape[0]
     length = clip_gradients(own, 0.5)
     clipped = put_together(own, {name: value.grad for name, value in own.named_parameters()})
@@ -60,7 +60,10 @@ def compute(processes: Processes, sharing: int) -> dict[str, Any]:
 
 
 def main(folder: Path, config: Path, ways: list[int]) -> None:
-    """Write what this process found, by each number of processes that share; pre-train a little more with each."""
+    """Write what this process found, by each number of processes that share; pre-train a little more with each.
+
+    And an ESM, beside the mixture's `config` as dense.yaml: there is nothing to share, all of it is repeated.
+    """
     processes, _ = join_processes(torch.device("cpu"))
     for number, sharing in enumerate(ways, start=1):
         torch.save(compute(processes, sharing), folder / f"{sharing}-{processes.rank}.pt")
@@ -71,6 +74,8 @@ def main(folder: Path, config: Path, ways: list[int]) -> None:
     torch.save(
         whole(new_model(later, torch.device("cpu"), processes)), folder / f"initial-{processes.rank}.pt"
     )
+    dense = resolve(Pretraining, file=config.with_name("dense.yaml"))
+    pretrain(dense, read_corpus(dense), folder / "dense", torch.device("cpu"), processes)
     leave_processes()
 
 

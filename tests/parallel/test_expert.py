@@ -46,12 +46,17 @@ def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     world, ways = request.param
     folder = tmp_path_factory.mktemp("shared")
     config = folder / "mixture.yaml"
-    config.write_text(
-        f"model: {{type: aido, {', '.join(f'{name}: {value}' for name, value in SHAPE.items())}}}\n"
+    common = (
         f"data: {{input: '{REPOSITORY}/examples/proteins.fasta', window: 40, batch_tokens: 128, holdout_share: 0.2}}\n"
         "training: {accumulate: 4, precision: fp32, average_decay: 0.9, clip_norm: 0.5, log_every: 1,\n"
         "    evaluate_every: 2, checkpoint_every: 4, schedule: {peak: 0.003, warmup_steps: 2, plateau_steps: 20}}\n"
     )
+    shape = ", ".join(f"{name}: {value}" for name, value in SHAPE.items())
+    config.write_text(f"{common}model: {{type: aido, {shape}}}\n")
+    dense = common.replace(
+        "schedule:", f"steps: {sharded_experts.STEPS}, optimizer: {{method: muon}}, schedule:"
+    )
+    (folder / "dense.yaml").write_text(f"{dense}model: {{width: 16, depth: 1, heads: 2, inner_width: 32}}\n")
     run_together(world, sharded_experts.__file__, folder, config, *ways)
     return Shared(folder, config, world, ways)
 
@@ -66,10 +71,13 @@ def test_several_processes_give_what_one_gives(shared: Shared) -> None:
         assert own["held"] == 8 // sharing
         torch.testing.assert_close(own["logits"], logits[rank], atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(own["length"], length, atol=0, rtol=1e-5)
-        if rank == 0:
-            for name, parameter in one.named_parameters():
+        for name, parameter in one.named_parameters():
+            expected = gradients[name]
+            if ".experts." in name:
+                expected = expected.chunk(sharing)[rank % sharing]
+            torch.testing.assert_close(own["gradients"][name], expected, atol=1e-5, rtol=1e-5, msg=name)
+            if rank == 0:  # there the parts come together
                 assert torch.equal(own["weights"][name], parameter), name
-                torch.testing.assert_close(own["gradients"][name], gradients[name], atol=1e-5, rtol=1e-5)
                 torch.testing.assert_close(own["clipped"][name], parameter.grad, atol=1e-5, rtol=1e-5)
 
 
@@ -84,13 +92,24 @@ def test_pre_training_is_the_same_by_any_number_of_processes_and_goes_on_with_an
     settings = resolve(Pretraining, file=shared.config, overrides=[f"training.steps={steps}"])
     for folder in (run, tmp_path):
         pretrain(settings, read_corpus(settings), folder, torch.device("cpu"))
-    ours, theirs = (list(read_metrics(folder / "metrics.jsonl")) for folder in (run, tmp_path))
+    assert_near(run, tmp_path)
+
+
+def test_an_esm_is_pre_trained_the_same_by_several_processes(shared: Shared, tmp_path: Path) -> None:
+    settings = resolve(Pretraining, file=shared.folder / "dense.yaml")
+    pretrain(settings, read_corpus(settings), tmp_path, torch.device("cpu"))
+    assert_near(shared.folder / "dense", tmp_path)
+
+
+def assert_near(run: Path, alone: Path) -> None:
+    """Logs and weights of a run by several processes, and of one by one process."""
+    ours, theirs = (list(read_metrics(folder / "metrics.jsonl")) for folder in (run, alone))
     assert [line["event"] for line in ours] == [line["event"] for line in theirs]
     for line, expected in zip(ours, theirs, strict=True):
         for name in expected.keys() - {"event", "tokens_per_second"}:
             # Gradients are added up in another order: rounding of fp32.
             assert line[name] == pytest.approx(expected[name], rel=2e-4, abs=1e-6), name
-    weights = [dict(tensors(weight_files(folder / "model"))) for folder in (run, tmp_path)]
+    weights = [dict(tensors(weight_files(folder / "model"))) for folder in (run, alone)]
     for name, expected in weights[1].items():
         torch.testing.assert_close(weights[0][name], expected, atol=1e-4, rtol=1e-3, msg=name)
 

@@ -69,6 +69,9 @@ def test_it_learns_and_leaves_a_model_that_predicts(settings_file: Path, tmp_pat
         main(["train", str(settings_file), str(tmp_path / "out"), "--device", "cpu"]) == 3
     )  # one has no text
     assert '"silent"' in (tmp_path / "out/failures.jsonl").read_text()
+    # Its loss is a sum of three kinds: no perplexity follows from it.
+    assert "held_out_loss" in (log := (tmp_path / "out/metrics.jsonl").read_text())
+    assert "perplexity" not in log
     found = json.loads((tmp_path / "out/retrieval.json").read_text())
     assert found["protein_to_text_recall@1"] > 2 * found["protein_to_text_chance@1"]
     assert found["text_to_protein_recall@1"] > 2 * found["text_to_protein_chance@1"]

@@ -31,7 +31,12 @@ def shard_experts(model: nn.Module, processes: Processes, sharing: int) -> nn.Mo
             "the model has no experts to share", advice="Expert parallelism is for a mixture of experts."
         )
     for module, name in found:
-        _require_shares(len(cast(Experts, getattr(module, name)).up.weight), processes.world, sharing)
+        require_shares(len(cast(Experts, getattr(module, name)).up.weight), sharing)
+    if processes.world % sharing:
+        raise UsageError(
+            f"{processes.world} processes cannot be parted into groups of {sharing}",
+            advice=f"Start a multiple of {sharing}.",
+        )
     group, replicas = _groups(processes, sharing)
     for module, name in found:
         setattr(module, name, SharedExperts(cast(Experts, getattr(module, name)), group, replicas))
@@ -187,21 +192,19 @@ def _gathered(own: Tensor, group: Any) -> Tensor:
     return own if parts is None else torch.cat([part.cpu() for part in parts])
 
 
-def _require_shares(experts: int, world: int, sharing: int) -> None:
+def require_shares(experts: int, sharing: int, where: str = "") -> None:
+    """UsageError for experts of a layer that so many processes cannot share evenly."""
     if sharing > experts:
         raise UsageError(
             f"{sharing} processes are more than the {experts} experts of a layer",
+            where=where,
             advice=f"Let at most {experts} processes share them; the others can be replicas.",
         )
     if sharing < 1 or experts % sharing:
         raise UsageError(
             f"{experts} experts cannot be shared evenly by {sharing} processes",
+            where=where,
             advice="Choose a number that divides the experts.",
-        )
-    if world % sharing:
-        raise UsageError(
-            f"{world} processes cannot be parted into groups of {sharing}",
-            advice=f"Start a multiple of {sharing}.",
         )
 
 

@@ -14,7 +14,7 @@ from chaperonin.models.aido import AIDO, AIDOConfig
 from chaperonin.models.aido.model import initialise
 from chaperonin.models.esm import ESM, ESMConfig
 from chaperonin.parallel.data import Processes
-from chaperonin.parallel.expert import own_parts, own_places, shard_experts
+from chaperonin.parallel.expert import own_parts, own_places, require_shares, shard_experts
 from chaperonin.protein.alphabet import AIDO_ALPHABET
 from chaperonin.training.initial import look_at_neighbours
 from chaperonin.weights.files import read_config
@@ -181,16 +181,10 @@ def _check_aido(shape: AIDOConfig) -> None:
 
 def check_sharing(shape: Shape, processes: int) -> None:
     """UsageError for experts that so many processes cannot share."""
-    experts = shape.experts if isinstance(shape, AIDOConfig) else 0
     if processes == 1:
         return
-    if not experts:
+    if not isinstance(shape, AIDOConfig) or not shape.experts:
         raise UsageError(
             "the model has no experts to share", where="expert_processes", advice="Leave it out."
         )
-    if processes < 1 or experts % processes:
-        raise UsageError(
-            f"{experts} experts cannot be shared evenly by {processes} processes",
-            where="expert_processes",
-            advice=f"Choose a number that divides {experts}.",
-        )
+    require_shares(shape.experts, processes, "expert_processes")
