@@ -120,7 +120,7 @@ def _beside_the_loop(
 
 def int8(setting: Setting, sizes: aido_sides.Sizes, options: argparse.Namespace) -> list[Row]:
     """A forward pass in 8 bits against fp32."""
-    from chaperonin.kernels.hardware import lacks_int8
+    from chaperonin.kernels.linear import lacks_int8
 
     measure = "forward, int8 against fp32"
     if lacks_int8():

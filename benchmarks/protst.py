@@ -62,7 +62,7 @@ BOUNDS = {"fp32": (2.0, 2.2), "int8": (4.5, 6.0)}
 
 def zero_shot(setting: Setting, folder: Path, options: argparse.Namespace, precision: str) -> Row:
     """Proteins to classes, prompts included on both sides."""
-    from chaperonin.kernels.hardware import lacks_int8
+    from chaperonin.kernels.linear import lacks_int8
 
     measure = f"zero-shot, {precision}, against one protein at a time filled up to 1,024"
     if precision == "int8" and lacks_int8():

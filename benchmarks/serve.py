@@ -30,7 +30,7 @@ import uvloop
 
 from benchmarks.setting import residues
 from benchmarks.table import Row, as_json, as_text, load_average, machine, not_run, write
-from chaperonin.kernels.hardware import lacks_int8
+from chaperonin.kernels.linear import lacks_int8
 
 LENGTHS = (20, 400)
 """Residues of the crowd's sequences, drawn evenly on a logarithmic scale."""

@@ -21,6 +21,15 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture
+def no_byte_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights of bytes are scaled back for each product, and rows are not rounded: no body multiplies integers."""
+    from chaperonin.kernels.linear import int8_frozen, int8_native
+
+    monkeypatch.setattr(int8_frozen, "lacks_byte_products", lambda: "an old processor")
+    monkeypatch.setattr(int8_native, "multiplies", lambda rounded: False)
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real data beside the project, or a skip that says it is absent."""

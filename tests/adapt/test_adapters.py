@@ -16,7 +16,7 @@ from chaperonin.adapt.adapters import AdapterBank
 from chaperonin.adapt.lora import Adapter, merge
 from chaperonin.errors import UsageError, WeightsError
 from chaperonin.kernels.hardware import lacks_bf16
-from chaperonin.kernels.linear import int8, onednn
+from chaperonin.kernels.linear import lacks_int8, onednn
 from chaperonin.kernels.segments import Segments
 from chaperonin.models.esm import ESM, ESMConfig
 
@@ -38,7 +38,7 @@ BF16 = pytest.param(
         bool(lacks_bf16(torch.device("cpu"))), reason=f"no bf16: {lacks_bf16(torch.device('cpu'))}"
     ),
 )
-INT8 = pytest.param("int8", marks=pytest.mark.skipif(bool(int8.lacks()), reason=f"no int8: {int8.lacks()}"))
+INT8 = pytest.param("int8", marks=pytest.mark.skipif(bool(lacks_int8()), reason=f"no int8: {lacks_int8()}"))
 PREPARE: dict[str, Callable[[ESM], ESM]] = {
     "plain": lambda model: model,
     "packed": pack_linears,

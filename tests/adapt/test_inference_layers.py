@@ -13,7 +13,7 @@ from chaperonin.adapt import pack_linears, quantize_int8
 from chaperonin.adapt.inference import InferenceFeedForward
 from chaperonin.errors import UnavailableError, UsageError
 from chaperonin.kernels.hardware import lacks_bf16
-from chaperonin.kernels.linear import int8, onednn
+from chaperonin.kernels.linear import lacks_int8, linear, onednn, prepare_int8
 from chaperonin.kernels.segments import Segments
 from chaperonin.layers.linear import Linear
 from chaperonin.models.esm.model import ESM, ESMConfig
@@ -137,7 +137,7 @@ def test_bf16_products_keep_three_nines_of_the_cosine(config: ESMConfig) -> None
     assert cosine(rounded, plain) > 0.999
 
 
-@pytest.mark.skipif(bool(int8.lacks()), reason=f"no int8 here: {int8.lacks()}")
+@pytest.mark.skipif(bool(lacks_int8()), reason=f"no int8 here: {lacks_int8()}")
 class TestInt8:
     @pytest.mark.parametrize("config", SHAPES)
     def test_eight_bits_keep_two_nines_of_the_cosine(self, config: ESMConfig) -> None:
@@ -156,9 +156,8 @@ class TestInt8:
         """Trained models have such channels; each output row of a weight has its own scale."""
         weight = torch.randn(16, 64, generator=torch.Generator().manual_seed(0))
         weight[3] *= 1000
-        layer = int8.prepare(weight)
         x = torch.randn(50, 64, generator=torch.Generator().manual_seed(1))
-        product = int8.linear(x, layer, None, None, None)
+        product = linear(x, prepare_int8(weight))
         expected = x @ weight.T
         error = (product - expected).abs().mean(0) / expected.abs().mean(0)
         assert error.max() < 0.015
@@ -172,7 +171,7 @@ def test_a_model_is_prepared_once(change: Callable[[ESM], ESM]) -> None:
     """The second call finds nothing left to lay out and changes nothing."""
     if (
         (change is in_bf16 and lacks_bf16(CPU))
-        or (change is quantize_int8 and int8.lacks())
+        or (change is quantize_int8 and lacks_int8())
         or onednn.lacks()
     ):
         pytest.skip("this processor lacks it")

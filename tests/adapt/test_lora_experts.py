@@ -21,7 +21,6 @@ from chaperonin.adapt.lora import (
 )
 from chaperonin.adapt.quantize import quantize_for_training
 from chaperonin.errors import UsageError, WeightsError
-from chaperonin.kernels.linear import int8_frozen
 from chaperonin.kernels.segments import Segments
 from chaperonin.models.aido import AIDO, AIDOConfig
 from chaperonin.models.aido.weights import LAYOUT
@@ -129,11 +128,8 @@ def module_of(named: dict[str, Tensor]) -> nn.Module:
     return root
 
 
-def test_adapters_learn_on_bytes_as_on_what_the_bytes_stand_for(
-    model: AIDO, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_adapters_learn_on_bytes_as_on_what_the_bytes_stand_for(model: AIDO, no_byte_products: None) -> None:
     # Where bytes are multiplied the rows are rounded too, and a token may go to another expert.
-    monkeypatch.setattr(int8_frozen, "lacks_int8", lambda: "an old processor")
     rounded = quantize_for_training(copy.deepcopy(model))
     for name, module in list(model.named_modules()):
         own = dict(rounded.named_modules())[name]

@@ -4,6 +4,7 @@ import torch
 from chaperonin.adapt import cast, prepare
 from chaperonin.errors import UnavailableError
 from chaperonin.kernels import hardware
+from chaperonin.kernels.linear import int8_native
 from chaperonin.kernels.segments import Segments
 from chaperonin.layers.rotary import inverse_frequencies
 from chaperonin.models.esm.model import ESM, ESMConfig
@@ -21,7 +22,8 @@ def model() -> ESM:
 
 @pytest.fixture
 def old_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hardware, "processor", lambda: ("Old Processor", ("avx2",)))
+    monkeypatch.setattr(hardware, "processor", lambda: ("Old Processor", ("sse4_2",)))
+    monkeypatch.setattr(int8_native, "lacks", lambda: "compiled 8-bit products need AVX2")
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ from chaperonin.adapt.lora import (
     write_adapter,
 )
 from chaperonin.adapt.quantize import FrozenInt8Linear, quantize_for_training, quantize_int8
-from chaperonin.kernels.linear import int8, int8_frozen
+from chaperonin.kernels.linear import int8_frozen, lacks_int8, linear, prepare_int8
+from chaperonin.kernels.linear.rounding import RoundedWeight, round_weight
 from chaperonin.kernels.segments import Segments
 from chaperonin.layers.linear import Linear
 from chaperonin.models.esm import ESM, ESMConfig
@@ -31,11 +32,11 @@ ROWS = [(1, 8, 8), (5, 33, 17), (257, 64, 192), (1025, 24, 40)]
 
 
 @pytest.fixture(params=["integers", "scaled back"])
-def processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+def processor(request: pytest.FixtureRequest) -> str:
     """A processor that multiplies bytes, and one that does not."""
     if request.param == "scaled back":
-        monkeypatch.setattr(int8_frozen, "lacks_int8", lambda: "an old processor")
-    elif missing := int8_frozen.lacks_int8():
+        request.getfixturevalue("no_byte_products")
+    elif missing := lacks_int8():
         pytest.skip(f"no integer products: {missing}")
     return request.param
 
@@ -49,7 +50,7 @@ def scaled_back(model: nn.Module) -> nn.Module:
     for name, child in model.named_children():
         if isinstance(child, FrozenInt8Linear):
             layer = Linear(child.in_features, child.out_features)
-            layer.weight.data = int8_frozen.FrozenInt8Weight(child.weight, child.scales, child.sums).plain()
+            layer.weight.data = RoundedWeight(child.weight, child.scales, child.sums).plain()
             layer.bias.data = child.bias.data.clone()
             setattr(model, name, layer)
         else:
@@ -62,7 +63,7 @@ def test_the_gradient_is_autograds_on_the_scaled_back_weight(
     rows: int, inputs: int, outputs: int, processor: str
 ) -> None:
     x = random_tensor(rows, inputs).requires_grad_()
-    weight = int8_frozen.prepare(random_tensor(outputs, inputs, seed=1))
+    weight = round_weight(random_tensor(outputs, inputs, seed=1))
     bias, direction = random_tensor(outputs, seed=2).requires_grad_(), random_tensor(rows, outputs, seed=3)
     residual = random_tensor(rows, outputs, seed=4).requires_grad_()
     leaves = (x, bias, residual)
@@ -79,28 +80,27 @@ def test_the_gradient_is_autograds_on_the_scaled_back_weight(
         torch.testing.assert_close(ours, theirs, **tolerance)
 
 
-@pytest.mark.skipif(bool(int8.lacks()), reason=f"no int8 here: {int8.lacks()}")
+@pytest.mark.skipif(bool(lacks_int8()), reason=f"no int8 here: {lacks_int8()}")
 @pytest.mark.parametrize(("rows", "inputs", "outputs"), ROWS)
 def test_products_are_those_of_inference_to_the_bit(rows: int, inputs: int, outputs: int) -> None:
     x, weight = random_tensor(rows, inputs), random_tensor(outputs, inputs, seed=1)
     bias = random_tensor(outputs, seed=2)
     with torch.inference_mode():
-        expected = int8.linear(x, int8.prepare(weight), bias, None, None)
-    assert torch.equal(int8_frozen.linear(x, int8_frozen.prepare(weight), bias, None, None), expected)
+        expected = linear(x, prepare_int8(weight), bias)
+    assert torch.equal(int8_frozen.linear(x, round_weight(weight), bias, None, None), expected)
 
 
 @pytest.mark.slow
 def test_the_operation_is_one_that_pytorch_can_compile() -> None:
-    weight = int8_frozen.prepare(random_tensor(17, 33))
+    weight = round_weight(random_tensor(17, 33))
     x = random_tensor(9, 33).requires_grad_()
     torch.library.opcheck(int8_frozen._product, (x, weight.rounded, weight.scales, weight.sums))
 
 
 def test_a_models_gradients_are_those_of_the_model_that_its_bytes_stand_for(
-    random_model: Make, stream: Callable, monkeypatch: pytest.MonkeyPatch
+    random_model: Make, stream: Callable, no_byte_products: None
 ) -> None:
     """Through every layer, norm and attention; rows are not rounded here, so both sides see the same numbers."""
-    monkeypatch.setattr(int8_frozen, "lacks_int8", lambda: "an old processor")
     model = quantize_for_training(random_model())
     plain = scaled_back(copy.deepcopy(model))
     tokens, segments = stream([9, 40])
@@ -121,7 +121,7 @@ def test_a_models_gradients_are_those_of_the_model_that_its_bytes_stand_for(
         torch.testing.assert_close(gradient, found[1][name], atol=1e-6, rtol=1e-4)
 
 
-@pytest.mark.skipif(bool(int8.lacks()), reason=f"no int8 here: {int8.lacks()}")
+@pytest.mark.skipif(bool(lacks_int8()), reason=f"no int8 here: {lacks_int8()}")
 def test_training_sees_the_numbers_of_the_8_bit_model(random_model: Make, stream: Callable) -> None:
     tokens, segments = stream([9, 40, 14])
     with torch.no_grad():

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks import aido, aido_sides
-from chaperonin.kernels.hardware import lacks_int8
+from chaperonin.kernels.linear import lacks_int8
 
 SIZES = {**aido.TINY, "depth": 2}
 LENGTHS = [9, 30, 14, 1]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import protst, protst_evidence, protst_sides
-from chaperonin.kernels.hardware import lacks_int8
+from chaperonin.kernels.linear import lacks_int8
 
 
 def test_a_quick_run_compares_both_sides_and_writes_what_it_prints(

@@ -7,6 +7,7 @@ from chaperonin.cli.main import main
 from chaperonin.inference import kernel_choices
 from chaperonin.kernels import attention, hardware
 from chaperonin.kernels.hardware import Hardware
+from chaperonin.kernels.linear import int8_native
 from chaperonin.kernels.registry import OPERATIONS, use, watch
 from chaperonin.kernels.segments import Segments
 
@@ -48,6 +49,7 @@ def test_an_old_processor_is_told_what_it_lacks(
     monkeypatch.setattr(hardware, "describe", lambda: OLD)
     monkeypatch.setattr(hardware, "processor", lambda: (OLD.processor, OLD.instructions))
     monkeypatch.setattr(hardware, "choose_device", lambda name: torch.device("cpu"))
+    monkeypatch.setattr(int8_native, "lacks", lambda: "no C++ compiler")
     assert main(["doctor"]) == 0
     found = sections(capsys.readouterr().out)
     assert found["machine"]["processor"] == "Old Processor, 4 cores, 4 threads per operation"

@@ -29,7 +29,8 @@ from chaperonin.kernels.attention import packed_cuda
 from chaperonin.kernels.gated_attention import AttentionWeights
 from chaperonin.kernels.grouped_matmul import PackedGroups
 from chaperonin.kernels.host_memory import resident_bytes, return_free_memory
-from chaperonin.kernels.linear import int8, int8_frozen, onednn
+from chaperonin.kernels.linear import int8, onednn
+from chaperonin.kernels.linear.rounding import RoundedWeight, round_weight
 from chaperonin.kernels.pair_scores import ScoreWeights
 from chaperonin.kernels.registry import OPERATIONS, Body, Operation
 from chaperonin.kernels.segments import Segments
@@ -84,7 +85,7 @@ def linear_cases(body: Body, device: torch.device, dtype: torch.dtype) -> Iterat
         for options in ((None, None, None), (bias, None, None), (bias, "gelu", None), (bias, None, residual)):
             prepared = PREPARE.get(body.name, plain)(weight)
             # Gradients go through the weight that the bytes stand for, so that is what the reference gets.
-            right = prepared.plain() if isinstance(prepared, int8_frozen.FrozenInt8Weight) else weight
+            right = prepared.plain() if isinstance(prepared, RoundedWeight) else weight
             yield (x, prepared, *options), (x, right.to(dtype), *options)
 
 
@@ -166,9 +167,8 @@ def grouped_matmul_cases(body: Body, device: torch.device, dtype: torch.dtype) -
         x = random_tensor(sum(counts), inputs, device=device, dtype=dtype)
         shapes = [(len(counts), outputs, inputs), (len(counts), outputs)]
         weight, bias = random_weights(shapes, device, dtype)
-        prepared = (
-            PackedGroups(tuple(map(onednn.prepare, weight))) if body.name.startswith("packed") else weight
-        )
+        make = {"packed_cpu": onednn.prepare, "int8_native": round_weight}.get(body.name)
+        prepared = weight if make is None else PackedGroups(tuple(map(make, weight)))
         rows = torch.tensor(counts, device=device)
         for add, gate in ((None, None), (bias, None), (bias, "swiglu"), (None, "geglu")):
             yield (x, prepared, add, rows, gate), (x, weight, add, rows, gate)
@@ -191,7 +191,8 @@ def plain(weight: Tensor) -> Tensor:
 PREPARE: dict[str, Callable[[Tensor], Any]] = {
     "onednn": onednn.prepare,
     "int8": int8.prepare,
-    "int8_frozen": int8_frozen.prepare,
+    "int8_frozen": round_weight,
+    "int8_native": round_weight,
 }
 CASES: dict[str, Callable[[Body, torch.device, torch.dtype], Iterator[Case]]] = {
     "attention": attention_cases,

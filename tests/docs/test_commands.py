@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chaperonin.cli.main import app_of, main
-from chaperonin.kernels.hardware import lacks_int8
+from chaperonin.kernels.linear import lacks_int8
 
 REPOSITORY = Path(__file__).parents[2]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]

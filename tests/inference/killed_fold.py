@@ -15,7 +15,7 @@ import chaperonin.report  # noqa: F401 (imported before the fork, as are those b
 from chaperonin.cli.main import main
 from chaperonin.config import resolve
 from chaperonin.inference import fold_forecast, fold_job  # noqa: F401
-from chaperonin.inference.fold import FoldSettings
+from chaperonin.inference.fold_settings import FoldSettings
 
 STATE = {"job.sqlite", "job.lock", "run.json", "times.csv", "report.html"}
 """What differs from run to run: the state of the job, and times."""

@@ -21,7 +21,7 @@ from chaperonin.errors import UsageError
 from chaperonin.inference.embed import EmbedSettings, embed, embed_job, represent
 from chaperonin.inference.load import load
 from chaperonin.inference.sequences import sequence_key
-from chaperonin.kernels.hardware import lacks_int8
+from chaperonin.kernels.linear import lacks_int8
 from chaperonin.kernels.segments import Segments
 from chaperonin.models.esm import ESM
 

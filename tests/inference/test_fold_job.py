@@ -17,12 +17,13 @@ from tests.inference.tiny_fold import ALIGNMENT, CONFIG, UBIQUITIN, save_models,
 from chaperonin.data.alignment_features import Prepared
 from chaperonin.data.sources import Rejected
 from chaperonin.errors import InputError, UsageError
-from chaperonin.inference.fold import FoldSettings, fold, fold_once, prepare_target, recycle
+from chaperonin.inference.fold import fold, fold_once, prepare_target, recycle
 from chaperonin.inference.fold_input import Target, items, read_target
 from chaperonin.inference.fold_job import fold_job
 from chaperonin.inference.fold_memory import FoldShape, needed_bytes
 from chaperonin.inference.fold_models import FoldModel, load_models, random_network
 from chaperonin.inference.fold_output import write_predictions
+from chaperonin.inference.fold_settings import FoldSettings
 from chaperonin.inference.fold_store import read_coverage
 from chaperonin.inference.fold_table import read_results, read_times
 from chaperonin.kernels.slices import slice_budget

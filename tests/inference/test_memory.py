@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from chaperonin.inference.memory import activation_bytes, batch_tokens, free_bytes, resident_bytes
-from chaperonin.kernels.hardware import lacks_int8
 from chaperonin.kernels.host_memory import return_free_memory
+from chaperonin.kernels.linear import lacks_int8
 from chaperonin.models.esm import ESM, ESMConfig
 from chaperonin.models.esm.weights import LAYOUT
 from chaperonin.weights.pretrained import save_folder

@@ -12,7 +12,7 @@ from chaperonin.inference.jobs import Job, Outcome
 from chaperonin.inference.load import load
 from chaperonin.inference.score import ScoreSettings, score_job
 from chaperonin.inference.score_compute import log_probabilities
-from chaperonin.kernels.hardware import lacks_int8
+from chaperonin.kernels.linear import lacks_int8
 from chaperonin.models.esm import ESM
 from chaperonin.protein.alphabet import STANDARD_RESIDUES
 

@@ -27,7 +27,7 @@ def test_engines_follow_from_the_flags(
     monkeypatch: pytest.MonkeyPatch, instructions: tuple[str, ...], int8: bool, bf16: bool
 ) -> None:
     monkeypatch.setattr(hardware, "processor", lambda: ("Some Processor", instructions))
-    assert (hardware.lacks_int8() == "") == int8
+    assert (hardware.lacks_byte_products() == "") == int8
     assert (hardware.lacks_bf16(torch.device("cpu")) == "") == bf16
 
 

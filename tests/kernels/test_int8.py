@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -5,10 +7,31 @@ from hypothesis import strategies as st
 
 from chaperonin.errors import UnavailableError
 from chaperonin.kernels import hardware
-from chaperonin.kernels.linear import int8, linear
-from chaperonin.kernels.linear.int8 import quantize_rows
+from chaperonin.kernels.grouped_matmul import int8_native as grouped
+from chaperonin.kernels.grouped_matmul.gates import GATES, Gate, gated
+from chaperonin.kernels.grouped_matmul.packed_cpu import PackedGroups
+from chaperonin.kernels.linear import int8, int8_native, prepare_int8
+from chaperonin.kernels.linear.rounding import quantize_rows, round_weight
+from chaperonin.kernels.native.calls import share
 
-pytestmark = pytest.mark.skipif(bool(int8.lacks()), reason=f"no int8 here: {int8.lacks()}")
+Product = Callable[..., torch.Tensor]
+BODIES = [
+    pytest.param((own, prepare), id=own.NAME, marks=pytest.mark.skipif(bool(own.lacks()), reason=own.lacks()))
+    for own, prepare in ((int8, int8.prepare), (int8_native, round_weight))
+]
+native = pytest.mark.skipif(bool(int8_native.lacks()), reason=int8_native.lacks())
+
+
+@pytest.fixture(params=BODIES)
+def product(request: pytest.FixtureRequest) -> Product:
+    """Rows times a weight that is rounded for one of the bodies, without gradient."""
+    body, prepare = request.param
+
+    def run(x, weight, bias=None, activation=None, residual=None):
+        with torch.inference_mode():
+            return body.linear(x, prepare(weight), bias, activation, residual)
+
+    return run
 
 
 def restored(x: torch.Tensor) -> torch.Tensor:
@@ -39,17 +62,14 @@ def test_a_constant_row_stays_what_it_is(value: float) -> None:
     torch.testing.assert_close(restored(x), x, rtol=1e-6, atol=1e-30)
 
 
-def test_rows_on_one_side_of_zero_keep_their_precision() -> None:
+def test_rows_on_one_side_of_zero_keep_their_precision(product: Product) -> None:
     """What the asymmetric form is for: a shift costs nothing."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(64, 128, generator=generator)
     weight = torch.randn(32, 128, generator=generator)
-    prepared = int8.prepare(weight)
-    with torch.inference_mode():
-        errors = [
-            (linear(x + shift, prepared) - (x + shift) @ int8_weight(weight).T).abs().mean()
-            for shift in (0, 10)
-        ]
+    errors = [
+        (product(x + shift, weight) - (x + shift) @ int8_weight(weight).T).abs().mean() for shift in (0, 10)
+    ]
     assert errors[1] < 1.05 * errors[0]
 
 
@@ -59,22 +79,20 @@ def int8_weight(weight: torch.Tensor) -> torch.Tensor:
     return (weight / scales).round() * scales
 
 
-def test_rows_do_not_depend_on_their_neighbours() -> None:
+def test_rows_do_not_depend_on_their_neighbours(product: Product) -> None:
     """Blocks, and what else is in the batch, change no bit: the same sequence always gets the same numbers."""
     generator = torch.Generator().manual_seed(0)
     x, weight = torch.randn(700, 96, generator=generator), torch.randn(48, 96, generator=generator)
-    prepared = int8.prepare(weight)
-    with torch.inference_mode():
-        whole = linear(x, prepared, torch.ones(48), "gelu")
-        apart = torch.cat([linear(part, prepared, torch.ones(48), "gelu") for part in x.split(101)])
+    whole = product(x, weight, torch.ones(48), "gelu")
+    apart = torch.cat([product(part, weight, torch.ones(48), "gelu") for part in x.split(101)])
     assert torch.equal(whole, apart)
 
 
-def test_bad_numbers_are_not_hidden() -> None:
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_bad_numbers_are_not_hidden(product: Product, bad: float) -> None:
     x = torch.zeros(3, 16)
-    x[1, 3] = float("nan")
-    with torch.inference_mode():
-        result = linear(x, int8.prepare(torch.ones(4, 16)))
+    x[1, 3] = bad
+    result = product(x, torch.ones(4, 16))
     assert result[1].isnan().all() and (result[[0, 2]] == 0).all()
 
 
@@ -84,3 +102,78 @@ def test_a_processor_without_8_bit_dot_products_is_refused_with_its_name(
     monkeypatch.setattr(hardware, "processor", lambda: ("Old Processor", ("avx2",)))
     with pytest.raises(UnavailableError, match="'Old Processor' has no 8-bit dot products"):
         int8.prepare(torch.ones(4, 16))
+    monkeypatch.setattr(int8_native, "lacks", lambda: "no C++ compiler")
+    with pytest.raises(UnavailableError, match=r"'Old Processor' has no .*; no C\+\+ compiler"):
+        prepare_int8(torch.ones(4, 16))
+
+
+@native
+@pytest.mark.parametrize(
+    ("rows", "inputs", "outputs"), [(1, 1, 1), (5, 33, 17), (7, 512, 40), (1030, 31, 100), (600, 1280, 64)]
+)
+def test_compiled_products_are_exact(rows: int, inputs: int, outputs: int) -> None:
+    """Of the levels that a row was rounded to, and these are the plain ones but for where a half is rounded."""
+    generator = torch.Generator().manual_seed(rows)
+    x, weight = (torch.randn(count, inputs, generator=generator) for count in (rows, outputs))
+    levels = torch.empty(rows, inputs, dtype=torch.int16)
+    scales, lows = torch.empty(2, rows, 1)
+    share("round_rows", rows, x, inputs, levels, inputs, scales, lows)
+    expected, scale, low = quantize_rows(x)
+    assert torch.equal(scales, scale) and torch.equal(lows, low)
+    differ = (levels - expected).abs()
+    assert differ.max() <= 1 and differ.float().mean() < 1e-3
+
+    rounded = round_weight(weight)
+    integers = levels.double() @ rounded.rounded.double().T
+    exact = integers * rounded.scales.double() * scales.double() + lows * (rounded.sums * rounded.scales)
+    bias, residual = (torch.randn(*shape, generator=generator) for shape in ((outputs,), (rows, outputs)))
+    with torch.inference_mode():
+        plain = int8_native.linear(x, rounded, None, None, None)
+        whole = int8_native.linear(x, rounded, bias, "gelu", residual)
+    # Sums of a few numbers in fp32 after a product that is exact.
+    close = {"rtol": 1e-6, "atol": 1e-6 * float(exact.abs().max())}
+    torch.testing.assert_close(plain.double(), exact, **close)
+    finished = torch.nn.functional.gelu(exact + bias) + residual
+    torch.testing.assert_close(whole.double(), finished, **close)
+
+
+@native
+def test_the_largest_numbers_do_not_overflow() -> None:
+    """Where 16 bits would: 255 · 127 twice, and 65,536 of them."""
+    inputs = int8_native.MOST_INPUTS
+    x, weight = torch.ones(2, inputs), torch.ones(3, inputs)
+    x[:, 0] = 0.0  # so that the others are level 255
+    with torch.inference_mode():
+        found = int8_native.linear(x, round_weight(weight), None, None, None)
+    torch.testing.assert_close(found, torch.full((2, 3), inputs - 1.0), rtol=1e-6, atol=0)
+    wide = round_weight(torch.ones(3, inputs + 1))
+    assert not int8_native.supports(torch.ones(2, inputs + 1), wide, None, None, None)
+
+
+@native
+def test_a_shape_that_does_not_fit_is_refused() -> None:
+    weight = round_weight(torch.ones(4, 16))
+    for x, bias, residual in (
+        (torch.ones(3, 8), None, None),
+        (torch.ones(3, 16), torch.ones(3), None),
+        (torch.ones(3, 16), None, torch.ones(3, 3)),
+    ):
+        with pytest.raises(ValueError, match="expected"), torch.inference_mode():
+            int8_native.linear(x, weight, bias, None, residual)
+
+
+@native
+@pytest.mark.parametrize("gate", [None, *GATES])
+@pytest.mark.parametrize("channels", [8, 21, 40])
+def test_groups_of_bytes_equal_products_of_one_group_each(gate: Gate | None, channels: int) -> None:
+    """A gate's second half begins in the middle of a panel where the channels are no multiple of one."""
+    counts = torch.tensor([3, 0, 530, 1])
+    generator = torch.Generator().manual_seed(channels)
+    outputs = 2 * channels
+    x, bias = torch.randn(534, 33, generator=generator), torch.randn(4, outputs, generator=generator)
+    weights = [round_weight(torch.randn(outputs, 33, generator=generator)) for _ in counts]
+    with torch.inference_mode():
+        found = grouped.grouped_matmul(x, PackedGroups(tuple(weights)), bias, counts, gate)
+        parts = zip(x.split(counts.tolist()), weights, bias, strict=True)
+        expected = [gated(int8_native.linear(*own, None, None), gate) for own in parts]
+    torch.testing.assert_close(found, torch.cat(expected), rtol=1e-5, atol=2e-6 * float(found.abs().max()))

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from chaperonin.adapt.prepare import prepare
-from chaperonin.kernels.hardware import lacks_bf16, lacks_int8
+from chaperonin.kernels.hardware import lacks_bf16
+from chaperonin.kernels.linear import lacks_int8
 from chaperonin.kernels.segments import Segments
 from chaperonin.models.esm import ESM, ESMConfig
 from chaperonin.parallel.cores import CORE_TOKENS, run_on_cores, split

@@ -14,7 +14,6 @@ from chaperonin.adapt.filled import load_filled, read_filled
 from chaperonin.adapt.quantize import quantize_for_training
 from chaperonin.adapt.streamed import load_streamed
 from chaperonin.errors import WeightsError
-from chaperonin.kernels.linear import int8_frozen
 from chaperonin.kernels.segments import Segments
 from chaperonin.models import layout_of
 from chaperonin.models.aido import AIDO, AIDOConfig
@@ -26,12 +25,6 @@ from chaperonin.weights.pretrained import load_folder, save_folder
 from chaperonin.weights.verify import verify
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture
-def scaled_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A processor without 8-bit products: rows are not rounded, so that few tokens go to another expert."""
-    monkeypatch.setattr(int8_frozen, "lacks_int8", lambda: "an old processor")
 
 
 SHARDS = 3
@@ -100,7 +93,7 @@ def test_bytes_are_those_of_the_whole_matrices(folder: Path, monkeypatch: pytest
     assert all(torch.equal(found[name], own) for name, own in expected.items())
 
 
-def test_a_filled_model_runs_in_every_precision(folder: Path, scaled_back: None) -> None:
+def test_a_filled_model_runs_in_every_precision(folder: Path, no_byte_products: None) -> None:
     plain = hidden(load_folder(LAYOUT, folder))
     ready, chosen = load_filled(LAYOUT, folder, "auto", CPU)
     assert chosen == "fp32"

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from chaperonin.adapt.inference import replace_layers
 from chaperonin.kernels.grouped_matmul import Gate, PackedGroups, grouped_matmul
-from chaperonin.kernels.linear import int8, int8_frozen, linear
+from chaperonin.kernels.linear import linear, prepare_int8
 from chaperonin.kernels.linear.reference import Activation
+from chaperonin.kernels.linear.rounding import RoundedWeight, round_weight
 from chaperonin.layers.linear import Linear
 from chaperonin.models.aido.experts import GroupedLinear
 
@@ -23,9 +24,9 @@ def quantize_int8(model: Model) -> Model:
     token, so no calibration data is needed. Embeddings, norms, attention, the residual stream and the heads stay
     fp32: together they are a small part of the work and the part that rounding would hurt.
 
-    Raises UnavailableError where the processor has no 8-bit dot product.
+    Raises UnavailableError where no body of the linear kernel multiplies in 8 bits.
     """
-    replace_layers(model, int8.prepare)
+    replace_layers(model, prepare_int8)
     return model
 
 
@@ -67,7 +68,7 @@ class FrozenInt8Linear(nn.Linear):
         self, input: Tensor, activation: Activation | None = None, residual: Tensor | None = None
     ) -> Tensor:
         """activation(input weightᵀ + bias) + residual."""
-        weight = int8_frozen.FrozenInt8Weight(self.weight, self.scales, self.sums)
+        weight = RoundedWeight(self.weight, self.scales, self.sums)
         return linear(input, weight, self.bias, activation, residual)
 
 
@@ -93,7 +94,7 @@ class FrozenInt8GroupedLinear(nn.Module):
     def groups(self) -> PackedGroups:
         """The weights as the kernel takes them."""
         parts = zip(self.weight, self.scales, self.sums, strict=True)
-        return PackedGroups(tuple(int8_frozen.FrozenInt8Weight(*own) for own in parts))
+        return PackedGroups(tuple(RoundedWeight(*own) for own in parts))
 
     def forward(self, x: Tensor, counts: Tensor, gate: Gate | None = None) -> Tensor:
         """gate(x weightᵀ + bias), each row with its own group's."""
@@ -114,7 +115,7 @@ def _hold_bytes(module: nn.Module, layer: Linear | GroupedLinear) -> None:
 
 def _round_into(weight: Tensor, scales: Tensor, sums: Tensor, first: int, rows: Tensor) -> None:
     """Round rows and put them in their place."""
-    prepared = int8_frozen.prepare(rows)
+    prepared = round_weight(rows)
     own = slice(first, first + len(rows))
     with torch.no_grad():
         weight[own], scales[own], sums[own] = prepared.rounded, prepared.scales, prepared.sums

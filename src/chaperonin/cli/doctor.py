@@ -25,6 +25,7 @@ def run() -> int:
 def _precisions() -> None:
     """Which precision `auto` means here, and why the others can or cannot be had."""
     from chaperonin.kernels import hardware
+    from chaperonin.kernels.linear import lacks_int8
 
     device = hardware.choose_device("auto")
     automatic = "bf16" if device.type == "cuda" and not hardware.lacks_bf16(device) else "fp32"
@@ -34,7 +35,7 @@ def _precisions() -> None:
         f"{automatic}: " + ("the GPU has it natively" if automatic == "bf16" else "equal numbers everywhere"),
     )
     _line("bf16", hardware.lacks_bf16(device) or "yes: native here")
-    _line("int8", hardware.lacks_int8() or "yes: on the CPU, about a percent of error, by --precision int8")
+    _line("int8", lacks_int8() or "yes: on the CPU, about a percent of error, by --precision int8")
 
 
 def _kernels() -> None:

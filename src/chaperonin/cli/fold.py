@@ -49,10 +49,8 @@ def run(
     from chaperonin.kernels.host_memory import before_pytorch
 
     before_pytorch()
-    from chaperonin.inference.fold import FoldSettings
-    from chaperonin.inference.fold_forecast import forecast_fold
-    from chaperonin.inference.fold_job import fold_job
-    from chaperonin.inference.fold_models import load_models
+    from chaperonin.inference.fold_models import load_models, loading
+    from chaperonin.inference.fold_settings import FoldSettings
 
     options = {
         "models": None if models is None else [name for words in models for name in words.split(",")],
@@ -65,9 +63,14 @@ def run(
     settings = job.resolve(FoldSettings, options)
     chosen = load_models(settings.models, random_weights=settings.random_weights, device=settings.device)
     if job.dry_run:
+        from chaperonin.inference.fold_forecast import forecast_fold
+
         print(as_yaml(settings), end="")
         print(forecast_fold(chosen, input, settings))
         return 0
+    chosen[:1] = [loading(chosen[0])]  # while all that follows is imported, a second or two
+    from chaperonin.inference.fold_job import fold_job
+
     outcome = fold_job(chosen, input, outdir, settings, job.overwrite)
     from chaperonin.report import write_fold_pictures, write_report  # seconds long, and not needed before
 

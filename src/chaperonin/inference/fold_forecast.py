@@ -6,10 +6,11 @@ from pathlib import Path
 from chaperonin.data.alignment_features import Prepared
 from chaperonin.data.sources import Rejected
 from chaperonin.errors import ChaperoninError, MemoryLimitError
-from chaperonin.inference.fold import FoldSettings, feature_settings
+from chaperonin.inference.fold import feature_settings
 from chaperonin.inference.fold_input import Reading, Target, items, read_target
 from chaperonin.inference.fold_memory import RUNTIME_BYTES, FoldShape, needed_bytes, peak_bytes, shape_of
 from chaperonin.inference.fold_models import FoldModel
+from chaperonin.inference.fold_settings import FoldSettings
 from chaperonin.inference.memory import free_bytes
 from chaperonin.kernels.hardware import choose_device
 

@@ -19,7 +19,8 @@ from chaperonin.data.sources import (
 )
 from chaperonin.data.template_features import read_templates
 from chaperonin.errors import InputError, UsageError
-from chaperonin.inference.fold import TEMPLATES, FoldSettings, prepare_target
+from chaperonin.inference.fold import TEMPLATES, prepare_target
+from chaperonin.inference.fold_settings import FoldSettings
 from chaperonin.models.alphafold.features import Templates
 from chaperonin.protein.alignment import Alignment, join, read_a3m, read_stockholm, single_sequence
 from chaperonin.protein.fasta import clean_id

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
@@ -81,6 +82,16 @@ def load_models(
     if not models:
         raise UsageError("no model to fold with", advice="Leave --models out, or name one.")
     return models
+
+
+def loading(model: FoldModel) -> FoldModel:
+    """The same model, whose parameters are read and hashed from now on, beside whatever comes next."""
+    threads = ThreadPoolExecutor(2, "loading")
+    early = replace(
+        model, load=threads.submit(model.load).result, identify=threads.submit(model.identify).result
+    )
+    threads.shutdown(wait=False)
+    return early
 
 
 def model_of(network: AlphaFold, name: str = "model_1") -> FoldModel:

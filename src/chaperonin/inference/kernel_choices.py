@@ -6,8 +6,9 @@ import torch
 
 from chaperonin.adapt.prepare import prepare
 from chaperonin.inference.embed import embed
-from chaperonin.inference.fold import FoldSettings, fold
+from chaperonin.inference.fold import fold
 from chaperonin.inference.fold_models import FoldModel, model_of, random_network
+from chaperonin.inference.fold_settings import FoldSettings
 from chaperonin.inference.load import load
 from chaperonin.kernels.hardware import choose_device
 from chaperonin.kernels.registry import watch

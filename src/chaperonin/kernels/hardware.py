@@ -111,8 +111,8 @@ def choose_device(name: str, *, advice: str = "Write cpu or auto.") -> torch.dev
     return device
 
 
-def lacks_int8() -> str:
-    """Why the 8-bit product cannot run on this processor; empty when it can.
+def lacks_byte_products() -> str:
+    """Why this processor cannot multiply bytes; empty when it can.
 
     Without VNNI the processor adds pairs of 8-bit products in 16 bits, which overflow: wrong, not only slow.
     """

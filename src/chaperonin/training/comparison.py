@@ -17,7 +17,8 @@ import torch
 from chaperonin.config import as_yaml
 from chaperonin.errors import UsageError
 from chaperonin.files import write_atomically
-from chaperonin.kernels.hardware import lacks_bf16, lacks_int8
+from chaperonin.kernels.hardware import lacks_bf16
+from chaperonin.kernels.linear import lacks_int8
 from chaperonin.tasks.folder import Base
 from chaperonin.training import trial
 from chaperonin.training.finetune_settings import FineTuning, planned

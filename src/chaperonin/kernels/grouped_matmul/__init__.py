@@ -12,14 +12,16 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from chaperonin.kernels.grouped_matmul import loop_cpu, packed_cpu, reference, torch_grouped
+from chaperonin.kernels.grouped_matmul import int8_native, loop_cpu, packed_cpu, reference, torch_grouped
 from chaperonin.kernels.grouped_matmul.gates import Gate
 from chaperonin.kernels.grouped_matmul.packed_cpu import PackedGroups
 from chaperonin.kernels.registry import Operation
 from chaperonin.shapes import Float, Int
 
-operation = Operation("grouped_matmul", order=("packed_cpu", "loop_cpu", "torch_grouped", "reference"))
-for _module in (packed_cpu, loop_cpu, torch_grouped, reference):
+operation = Operation(
+    "grouped_matmul", order=("int8_native", "packed_cpu", "loop_cpu", "torch_grouped", "reference")
+)
+for _module in (int8_native, packed_cpu, loop_cpu, torch_grouped, reference):
     operation.register(_module)
 
 

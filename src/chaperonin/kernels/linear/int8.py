@@ -1,9 +1,4 @@
-"""Linear product in 8-bit integers: one scale per output channel, one scale and lowest value per row of x.
-
-A row is spread over all 256 levels between its own lowest and highest value (an asymmetric quantisation), so a row
-whose values all lie on one side of zero keeps its precision. With x ≈ scale · q + low:
-x weightᵀ = scale · (q weight_qᵀ) · weight_scale + low · (row sums of weight).
-"""
+"""Linear product in 8-bit integers by oneDNN, on a weight that was laid out for the processor."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,20 +7,13 @@ import torch
 from torch import Tensor
 
 from chaperonin.errors import UnavailableError
-from chaperonin.kernels.hardware import lacks_int8
+from chaperonin.kernels.hardware import lacks_byte_products
 from chaperonin.kernels.linear.reference import Activation
+from chaperonin.kernels.linear.rounding import BLOCK_ROWS, quantize_rows, round_weight
 from chaperonin.shapes import Float
 
 NAME = "int8"
 NOTE = "8-bit integer product (oneDNN), per-channel weights, asymmetric per-row activations; CPU, no gradient"
-
-BLOCK_ROWS = 512
-"""Rows whose product is scaled, shifted and activated while it is still in the cache."""
-
-_NARROWEST = 2.0**-12
-"""Least spread of a row, as a share of its largest magnitude: keeps value / scale exact enough in fp32."""
-_SMALLEST = 1e-30
-"""Least spread of a row of zeros: its scale and the inverse of it are ordinary fp32 numbers."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +34,7 @@ def lacks() -> str:
     """A PyTorch with oneDNN's 8-bit product, a processor with 8-bit dot products."""
     if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.onednn, "qlinear_pointwise"):
         return f"PyTorch {torch.__version__} was built without oneDNN's 8-bit product"
-    return lacks_int8()
+    return lacks_byte_products()
 
 
 def prepare(weight: Float[Tensor, "outputs inputs"], rows: int = BLOCK_ROWS) -> Int8Weight:
@@ -56,13 +44,11 @@ def prepare(weight: Float[Tensor, "outputs inputs"], rows: int = BLOCK_ROWS) -> 
     """
     if missing := lacks():
         raise UnavailableError(f"weights cannot be rounded to 8 bits: {missing}", advice="Use fp32.")
-    weight = weight.detach().float()
-    scales = weight.abs().amax(dim=1).clamp_min(torch.finfo(torch.float32).tiny) / 127
-    rounded = (weight / scales[:, None]).round_().clamp_(-127, 127).to(torch.int8)
-    packed = torch.ops.onednn.qlinear_prepack(rounded, [rows, weight.shape[1]])
+    plain = round_weight(weight)
+    packed = torch.ops.onednn.qlinear_prepack(plain.rounded, [rows, weight.shape[1]])
     zeros = torch.zeros(weight.shape[0], dtype=torch.int64)
-    sums = rounded.sum(dim=1, dtype=torch.int64) * scales
-    return Int8Weight(packed, scales, zeros, sums.float(), (weight.shape[0], weight.shape[1]))
+    sums = plain.sums * plain.scales
+    return Int8Weight(packed, plain.scales, zeros, sums, (weight.shape[0], weight.shape[1]))
 
 
 def supports(
@@ -118,20 +104,3 @@ def _block(x: Tensor, weight: Int8Weight, bias: Tensor | None, activation: Activ
     if bias is not None:
         product.add_(bias)
     return torch.ops.aten.gelu_(product) if activation == "gelu" else product
-
-
-def quantize_rows(
-    x: Float[Tensor, "rows inputs"],
-) -> tuple[Tensor, Float[Tensor, "rows 1"], Float[Tensor, "rows 1"]]:
-    """Rows as unsigned bytes with the scale and the lowest value of each: x ≈ scale · bytes + low.
-
-    amin and amax apart are fifteen times as fast as aminmax over rows, and bytes by way of 16-bit integers six times
-    as fast as directly (both are vectorised); adding a half and cutting off rounds, because nothing is negative.
-    """
-    low, high = x.amin(dim=1, keepdim=True), x.amax(dim=1, keepdim=True)
-    narrowest = torch.maximum(low.abs(), high.abs()).mul_(_NARROWEST).clamp_min_(_SMALLEST)
-    scale = torch.maximum(high - low, narrowest).div_(255)
-    inverse = scale.reciprocal()
-    levels = x * inverse
-    levels.add_(0.5 - low * inverse)
-    return levels.to(torch.int16).to(torch.uint8), scale, low

@@ -1,22 +1,21 @@
 """Linear product with a weight that stays in 8 bits while the layers around it are trained.
 
-Forward is the product of `int8`, number for number, where the processor multiplies bytes: three to four times as fast
-as fp32 at a width of 1,280. Elsewhere, and for rows that are not fp32, the weight is scaled back first. The rounding
+Forward is the product of `int8`, number for number, where the processor multiplies bytes, and that of `int8_native`
+where that body runs. Elsewhere, and for rows that are not fp32, the weight is scaled back first. The rounding
 of the rows counts as the identity in the backward pass (straight through: Bengio et al. 2013, arXiv 1308.3432), so
 the input's gradient is the one of a plain product with the scaled-back weight. The weight gets none, and no row is
 kept for it; its bytes are widened for one product at a time and never stay.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from chaperonin.kernels.hardware import lacks_int8
-from chaperonin.kernels.linear.int8 import BLOCK_ROWS, quantize_rows
+from chaperonin.kernels.hardware import lacks_byte_products
+from chaperonin.kernels.linear import int8_native
 from chaperonin.kernels.linear.reference import ACTIVATIONS, Activation
-from chaperonin.shapes import Float
+from chaperonin.kernels.linear.rounding import BLOCK_ROWS, RoundedWeight, quantize_rows, widened
 
 NAME = "int8_frozen"
 NOTE = (
@@ -27,50 +26,21 @@ _MIDDLE = 128
 """Unsigned bytes less this are signed ones, which PyTorch's integer product takes."""
 
 
-@dataclass(frozen=True)
-class FrozenInt8Weight:
-    """A weight `[outputs, inputs]` rounded to 8 bits per output channel, in its plain order."""
-
-    rounded: Tensor
-    """int8 `[outputs, inputs]`."""
-    scales: Tensor
-    """fp32 `[outputs]`: weight ≈ scales · rounded."""
-    sums: Tensor
-    """int32 `[outputs]`: sums of `rounded` over the inputs."""
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """What a plain product with it is in."""
-        return self.scales.dtype
-
-    def plain(self) -> Float[Tensor, "outputs inputs"]:
-        """The weight that the bytes stand for."""
-        return _widened(self.rounded, self.scales)
-
-
 def lacks() -> str:
     """Nothing: a machine without integer products scales the weight back."""
     return ""
-
-
-def prepare(weight: Float[Tensor, "outputs inputs"]) -> FrozenInt8Weight:
-    """Round each output channel to 8 bits with its own scale (largest magnitude → 127)."""
-    weight = weight.detach().float()
-    scales = weight.abs().amax(dim=1).clamp_min(torch.finfo(torch.float32).tiny) / 127
-    rounded = (weight / scales[:, None]).round_().clamp_(-127, 127).to(torch.int8)
-    return FrozenInt8Weight(rounded, scales, rounded.sum(dim=1, dtype=torch.int32))
 
 
 def supports(
     x: Tensor, weight: Any, bias: Tensor | None, activation: Activation | None, residual: Tensor | None
 ) -> bool:
     """A prepared weight on the device of the rows."""
-    return isinstance(weight, FrozenInt8Weight) and x.device == weight.rounded.device
+    return isinstance(weight, RoundedWeight) and x.device == weight.rounded.device
 
 
 def linear(
     x: Tensor,
-    weight: FrozenInt8Weight,
+    weight: RoundedWeight,
     bias: Tensor | None,
     activation: Activation | None,
     residual: Tensor | None,
@@ -87,9 +57,14 @@ def linear(
 @torch.library.custom_op("chaperonin::linear_int8_frozen", mutates_args=())
 def _product(x: Tensor, rounded: Tensor, scales: Tensor, sums: Tensor) -> Tensor:
     """X weightᵀ, `[rows, outputs]` in the dtype of x."""
-    if x.dtype != torch.float32 or x.device.type != "cpu" or lacks_int8():
-        return x @ _widened(rounded, scales).to(x.dtype).T
+    is_plain = x.dtype == torch.float32 and x.device.type == "cpu"
+    compiled = is_plain and int8_native.multiplies(rounded)
+    if not is_plain or (lacks_byte_products() and not compiled):
+        return x @ widened(rounded, scales).to(x.dtype).T
     result = x.new_empty(len(x), len(rounded))
+    if compiled:
+        int8_native.write_product(result, x, rounded, scales, sums, None, None, "none")
+        return result
     for start in range(0, len(x), BLOCK_ROWS):
         own = slice(start, start + BLOCK_ROWS)
         bytes_, scale, low = quantize_rows(x[own])
@@ -112,11 +87,7 @@ def _keep(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
 
 def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None, None, None]:
     """Gradient times the weight that the bytes stand for."""
-    return gradient @ _widened(*ctx.saved_tensors).to(gradient.dtype), None, None, None
-
-
-def _widened(rounded: Tensor, scales: Tensor) -> Tensor:
-    return rounded * scales[:, None]
+    return gradient @ widened(*ctx.saved_tensors).to(gradient.dtype), None, None, None
 
 
 _product.register_autograd(_backward, setup_context=_keep)

@@ -24,7 +24,10 @@ log = logging.getLogger(__name__)
 
 SOURCES = Path(__file__).parent / "source"
 _MAIN = "kernels.cpp"
-_FLAGS = ("-std=c++17", "-O3", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
+_FLAGS = (
+    *("-std=c++17", "-O3", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-falign-loops=64"),
+    *("-shared", "-fPIC"),
+)
 _TUNED = ("-march=native", "-mprefer-vector-width=512")
 _COMPILERS = ("c++", "g++", "clang++")
 _SECONDS = 300

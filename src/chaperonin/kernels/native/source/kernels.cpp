@@ -1,5 +1,6 @@
 // What Python calls: every function takes plain pointers and sizes, and returns 0, or 1 where memory is missing.
 #include "alphafold.h"
+#include "bytes.h"
 
 using namespace chaperonin;
 
@@ -22,6 +23,8 @@ extern "C" {
 long chaperonin_panel() { return PANEL; }
 
 long chaperonin_lanes() { return LANES; }
+
+long chaperonin_multiplies_bytes() { return MULTIPLIES_BYTES; }
 
 int chaperonin_pack(const float *weight, long outputs, long inputs, float *panels) {
     pack(weight, outputs, inputs, panels);
@@ -49,6 +52,31 @@ int chaperonin_attention(long rows, long step, long *next, const float *query, c
         Share{rows, step, next}.each([&](long first, long count) {
             for (long s = 0; s < segments; ++s)
                 for (long h = first; h < first + count; ++h) one_head(h, s);
+        });
+    });
+}
+
+int chaperonin_round_rows(long rows, long step, long *next, const float *x, long inputs, int16_t *levels, long row,
+                          float *scales, float *lows) {
+    const Levels to = {levels, row, scales, lows};
+    Share{rows, step, next}.each([&](long first, long count) {
+        for (long r = first; r < first + count; ++r) round_row(x + r * inputs, inputs, r, to);
+    });
+    return 0;
+}
+
+// The rows that cores share are the panels of the result.
+int chaperonin_times_bytes(long panels, long step, long *next, int16_t *levels, long row, float *scales, float *lows,
+                           long rows, const int8_t *weight, long inputs, const float *weight_scales,
+                           const int32_t *sums, const float *bias, const float *residual, long activation,
+                           long outputs, float *to) {
+    return attempt([&] {
+        const Levels left = {levels, row, scales, lows};
+        const Scaling own = {weight_scales, sums, bias, residual, activation, outputs, to};
+        Buffer room((own.gated() ? 2 : 1) * step * row * BYTE_PANEL / long(sizeof(float)));
+        int8_t *bytes = reinterpret_cast<int8_t *>(static_cast<float *>(room));
+        Share{panels, step, next}.each([&](long first, long count) {
+            times_bytes(left, rows, weight, inputs, first * BYTE_PANEL, count, bytes, own);
         });
     });
 }

@@ -1,0 +1,108 @@
+"""Linear product in 8-bit integers, compiled for processors that have no 8-bit dot product themselves.
+
+The integers are those of `int8`, and so is the result but for the rounding of the last sums: bytes are widened to 16
+bits on their way into the product, whose pairs are added in 32 bits and never overflow. Rounding the rows, scaling
+back, bias, activation and residual are part of the same pass.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from chaperonin.kernels.hardware import lacks_byte_products
+from chaperonin.kernels.linear.reference import Activation
+from chaperonin.kernels.linear.rounding import BLOCK_ROWS, RoundedWeight
+from chaperonin.kernels.native import library
+from chaperonin.kernels.native.calls import in_place, require_shape, share, takes
+
+NAME = "int8_native"
+NOTE = "8-bit weight, exact products of pairs in 16 bits, compiled for this processor; CPU, fp32 rows, no gradient"
+
+MOST_INPUTS = 2**16
+"""Products of a level and a byte that 32 bits hold the sum of: 2^31 / (255 · 127), rounded down."""
+
+_FINISHES = ("none", "gelu", "swiglu", "geglu")
+"""Numbered as in bytes.h: activations, then gates."""
+_FIRST_GATE = 2
+_PANEL = 16
+_PANEL_BYTES = 2**17
+"""Bytes of a weight that a core turns at a time and keeps in its cache for all rows."""
+
+
+def lacks() -> str:
+    """A C++ compiler, a processor with AVX2."""
+    if missing := library.lacks():
+        return missing
+    return "" if library.library().chaperonin_multiplies_bytes() else "compiled 8-bit products need AVX2"
+
+
+def supports(
+    x: Tensor, weight: Any, bias: Tensor | None, activation: Activation | None, residual: Tensor | None
+) -> bool:
+    """A rounded weight and fp32 rows on a CPU that need no gradient, where oneDNN is not the faster one."""
+    return isinstance(weight, RoundedWeight) and takes(x, bias, residual) and multiplies(weight.rounded)
+
+
+def multiplies(rounded: Tensor) -> bool:
+    """Whether products with these bytes are this body's: no faster one is here, and 32 bits hold them."""
+    return bool(lacks_byte_products()) and not lacks() and rounded.shape[1] <= MOST_INPUTS
+
+
+def linear(
+    x: Tensor,
+    weight: RoundedWeight,
+    bias: Tensor | None,
+    activation: Activation | None,
+    residual: Tensor | None,
+) -> Tensor:
+    """activation(x weightᵀ + bias) + residual."""
+    result = x.new_empty(len(x), len(weight.rounded))
+    write_product(result, x, weight.rounded, weight.scales, weight.sums, bias, residual, activation or "none")
+    return result
+
+
+@in_place(
+    "linear_int8_(Tensor(a!) result, Tensor x, Tensor rounded, Tensor scales, Tensor sums, Tensor? bias,"
+    " Tensor? residual, str activation) -> ()"
+)
+def write_product(
+    result: Tensor,
+    x: Tensor,
+    rounded: Tensor,
+    scales: Tensor,
+    sums: Tensor,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    activation: str,
+) -> None:
+    """Into `result` `[rows, columns]`: as many columns as outputs, or with a gate half of them.
+
+    Block of rows by block of rows, so that their levels are few.
+    """
+    outputs, inputs = rounded.shape
+    finish = _FINISHES.index(activation)
+    columns = outputs // 2 if finish >= _FIRST_GATE else outputs
+    require_shape("result", result, len(x), columns)
+    require_shape("x", x, len(x), inputs)
+    for what, vector in (("scales", scales), ("sums", sums), ("bias", bias)):
+        if vector is not None:
+            require_shape(what, vector, outputs)
+    if residual is not None:
+        require_shape("residual", residual, len(x), columns)
+    row = -(-inputs // _PANEL) * _PANEL
+    row += _PANEL * (row % 512 == 0)  # rows a power of two apart would lie on each other in the cache
+    block = min(len(x), BLOCK_ROWS)
+    levels = x.new_empty(block, row, dtype=torch.int16)
+    row_scales, lows = x.new_empty(2, block)
+    panels = -(-columns // _PANEL)
+    bytes_ = outputs // columns * _PANEL * row
+    at_once = max(1, min(_PANEL_BYTES // bytes_, panels // 8))
+    weight = (rounded.contiguous(), inputs, scales.contiguous(), sums.contiguous())
+    bias = None if bias is None else bias.contiguous()
+    for start in range(0, len(x), BLOCK_ROWS):
+        own = slice(start, start + BLOCK_ROWS)
+        rows, more = x[own].contiguous(), None if residual is None else residual[own].contiguous()
+        share("round_rows", len(rows), rows, inputs, levels, row, row_scales, lows)
+        left = (levels, row, row_scales, lows, len(rows))
+        share("times_bytes", panels, *left, *weight, bias, more, finish, outputs, result[own], step=at_once)

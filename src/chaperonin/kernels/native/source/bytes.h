@@ -1,0 +1,215 @@
+// Products of rows with weights of one byte each, exact, on processors that multiply no bytes themselves.
+//
+// AVX2 multiplies bytes in pairs too, but adds them in 16 bits, which overflow. Its product of pairs of 16-bit numbers
+// adds in 32 bits: half as many at a time, still twice as many as an fp32 product, and nothing is lost.
+#pragma once
+
+#include "vectors.h"
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+namespace chaperonin {
+
+// Columns of a tile, and so of a panel of bytes; rows of a tile: 12 sums beside 2 of the panel, a row and a product.
+constexpr long BYTE_PANEL = 16, BYTE_ROWS = 6;
+
+// A row as levels 0 to 255 between its lowest and its highest value: x ≈ scale · level + low.
+struct Levels {
+    int16_t *levels;  // [rows, row]: zeros behind the inputs
+    long row;
+    float *scales, *lows;
+};
+
+// quantize_rows of linear/rounding.py, number for number where the compiler fuses no product with a sum. A row with a
+// number that is none, or without end, is one of NaNs.
+inline void round_row(const float *x, long inputs, long r, const Levels &to) {
+    float low = x[0], high = x[0], wrong = 0;
+#pragma omp simd reduction(min : low) reduction(max : high) reduction(+ : wrong)
+    for (long k = 0; k < inputs; ++k) {
+        low = x[k] < low ? x[k] : low;
+        high = x[k] > high ? x[k] : high;
+        wrong += x[k] * 0.0f;
+    }
+    const float largest = __builtin_fmaxf(__builtin_fabsf(low), __builtin_fabsf(high));
+    const float narrowest = __builtin_fmaxf(largest * 0x1p-12f, 1e-30f);
+    const float scale = __builtin_fmaxf(high - low, narrowest) / 255.0f, inverse = 1.0f / scale;
+    const float shift = 0.5f - low * inverse;
+    int16_t *levels = to.levels + r * to.row;
+    const bool fine = wrong == 0.0f;
+    // Adding a half and cutting off rounds: nothing is negative.
+#pragma omp simd
+    for (long k = 0; k < inputs; ++k) levels[k] = int16_t(int32_t(fine ? x[k] * inverse + shift : 0.0f));
+    for (long k = inputs; k < to.row; ++k) levels[k] = 0;
+    to.scales[r] = fine ? scale : __builtin_nanf("");
+    to.lows[r] = fine ? low : __builtin_nanf("");
+}
+
+// x · Φ(x); erf by Abramowitz and Stegun 7.1.26, to 1.5e-7.
+inline float gelu(float x) {
+    const float z = __builtin_fabsf(x) * 0.707106781f;
+    const float t = 1.0f / (1.0f + 0.3275911f * z);
+    float series = 1.061405429f;
+    series = series * t - 1.453152027f;
+    series = series * t + 1.421413741f;
+    series = series * t - 0.284496736f;
+    series = series * t + 0.254829592f;
+    const float beyond = 0.5f * series * t * exponential(-z * z);
+    return x * (x < 0 ? beyond : 1.0f - beyond);
+}
+
+enum Activation : long { NONE = 0, GELU = 1, SWIGLU = 2, GEGLU = 3 };
+
+// What becomes of the integers of a product.
+struct Scaling {
+    const float *scales;    // [outputs]
+    const int32_t *sums;    // [outputs]: of the weight's bytes, for what a row's lowest value adds
+    const float *bias;      // [outputs], or none
+    const float *residual;  // [rows, columns], or none
+    long activation;
+    long outputs;
+    float *to;  // [rows, columns]
+
+    bool gated() const { return activation >= SWIGLU; }
+    // Of the result: a gate makes one number of two, the first half of them times an activation of the second.
+    long columns() const { return gated() ? outputs / 2 : outputs; }
+};
+
+// body(c) for the columns of a panel, mostly all of them.
+template <class Body>
+inline void each_of(long count, Body body) {
+    if (count == BYTE_PANEL) {
+#pragma omp simd
+        for (long c = 0; c < BYTE_PANEL; ++c) body(c);
+    } else {
+        for (long c = 0; c < count; ++c) body(c);
+    }
+}
+
+// Integers of one row and `count` outputs to what they stand for, bias included.
+inline void scale_back(const int32_t *found, long r, long first, long count, const Levels &left, const Scaling &own,
+                       float *to) {
+    const float scale = left.scales[r], low = left.lows[r];
+    each_of(count, [&](long c) {
+        const float weight_scale = own.scales[first + c];
+        to[c] = float(found[c]) * weight_scale * scale + low * (float(own.sums[first + c]) * weight_scale);
+    });
+    if (own.bias) each_of(count, [&](long c) { to[c] += own.bias[first + c]; });
+}
+
+// Activation or gate, residual, and into the result; `values` of the first outputs, `gates` of those that belong to them.
+inline void finish(float *values, const float *gates, long r, long first, long count, const Scaling &own) {
+    if (own.activation == GELU) each_of(count, [&](long c) { values[c] = gelu(values[c]); });
+    if (own.activation == SWIGLU) each_of(count, [&](long c) { values[c] *= gates[c] * sigmoid(gates[c]); });
+    if (own.activation == GEGLU) each_of(count, [&](long c) { values[c] *= gelu(gates[c]); });
+    const long at = r * own.columns() + first;
+    if (own.residual) each_of(count, [&](long c) { values[c] += own.residual[at + c]; });
+    each_of(count, [&](long c) { own.to[at + c] = values[c]; });
+}
+
+#if defined(__AVX2__)
+constexpr long MULTIPLIES_BYTES = 1;
+
+// Rows of bytes as a panel [pair of inputs][16 outputs][2], zeros where there is no row and behind the inputs.
+inline void turn_bytes(const int8_t *rows, long inputs, long count, int8_t *panel) {
+    const auto load = [&](long r, long k) {
+        if (r >= count) return _mm_setzero_si128();
+        const int8_t *from = rows + r * inputs + k;
+        if (k + 16 <= inputs) return _mm_loadu_si128(reinterpret_cast<const __m128i *>(from));
+        alignas(16) int8_t rest[16] = {};
+        std::memcpy(rest, from, inputs - k);
+        return _mm_load_si128(reinterpret_cast<const __m128i *>(rest));
+    };
+    for (long k = 0; k < inputs; k += 16)
+        for (long half = 0; half < 2; ++half) {
+            __m128i a[8], b[8];
+            for (long r = 0; r < 8; ++r) a[r] = load(8 * half + r, k);
+            for (long r = 0; r < 8; r += 2) {  // pairs of two rows side by side, then of four, then of eight
+                b[r] = _mm_unpacklo_epi16(a[r], a[r + 1]);
+                b[r + 1] = _mm_unpackhi_epi16(a[r], a[r + 1]);
+            }
+            for (long r = 0; r < 8; r += 4)
+                for (long i = 0; i < 2; ++i) {
+                    a[r + 2 * i] = _mm_unpacklo_epi32(b[r + i], b[r + i + 2]);
+                    a[r + 2 * i + 1] = _mm_unpackhi_epi32(b[r + i], b[r + i + 2]);
+                }
+            int8_t *to = panel + k * BYTE_PANEL + 16 * half;
+            for (long i = 0; i < 4; ++i) {
+                const __m128i low = _mm_unpacklo_epi64(a[i], a[i + 4]), high = _mm_unpackhi_epi64(a[i], a[i + 4]);
+                _mm_store_si128(reinterpret_cast<__m128i *>(to + 64 * i), low);
+                _mm_store_si128(reinterpret_cast<__m128i *>(to + 64 * i + 32), high);
+            }
+        }
+}
+
+// to[r][c] = sum over k of left[r · row + k] · panel[k][c], in integers.
+template <int rows>
+static void byte_tile(const int16_t *left, long row, const int8_t *panel, long pairs, int32_t *to) {
+    __m256i sum[rows][2];
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; ++r) sum[r][0] = sum[r][1] = _mm256_setzero_si256();
+    for (long k = 0; k < pairs; ++k, panel += 2 * BYTE_PANEL) {
+        __m256i first = _mm256_cvtepi8_epi16(_mm_load_si128(reinterpret_cast<const __m128i *>(panel)));
+        __m256i second = _mm256_cvtepi8_epi16(_mm_load_si128(reinterpret_cast<const __m128i *>(panel + 16)));
+#pragma GCC unroll 8
+        for (int r = 0; r < rows; ++r) {
+            int32_t pair;
+            std::memcpy(&pair, left + r * row + 2 * k, 4);
+            const __m256i own = _mm256_set1_epi32(pair);
+            sum[r][0] = _mm256_add_epi32(sum[r][0], _mm256_madd_epi16(own, first));
+            sum[r][1] = _mm256_add_epi32(sum[r][1], _mm256_madd_epi16(own, second));
+            // One row after the other: the compiler would load all of them first and run out of registers.
+            asm("" : "+x"(sum[r][0]), "+x"(sum[r][1]), "+x"(first), "+x"(second));
+        }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 2
+        for (int c = 0; c < 2; ++c)
+            _mm256_store_si256(reinterpret_cast<__m256i *>(to + r * BYTE_PANEL + 8 * c), sum[r][c]);
+}
+
+typedef void (*ByteTile)(const int16_t *, long, const int8_t *, long, int32_t *);
+constexpr ByteTile BYTE_TILES[BYTE_ROWS + 1] = {nullptr,      byte_tile<1>, byte_tile<2>, byte_tile<3>,
+                                                byte_tile<4>, byte_tile<5>, byte_tile<6>};
+
+// Some panels of a weight [outputs, inputs], whose first output is `first`, times all rows: a tile of rows is read
+// once for all of them. Each panel of a gated product has its gates' panel behind it.
+inline void times_bytes(const Levels &left, long rows, const int8_t *weight, long inputs, long first, long panels,
+                        int8_t *room, const Scaling &own) {
+    const long size = left.row * BYTE_PANEL, parts = own.gated() ? 2 : 1, columns = own.columns();
+    const auto count_of = [&](long p) {
+        const long left_over = columns - first - p * BYTE_PANEL;
+        return left_over < BYTE_PANEL ? left_over : BYTE_PANEL;
+    };
+    for (long p = 0; p < panels; ++p)
+        for (long part = 0; part < parts; ++part) {
+            const long begin = part * columns + first + p * BYTE_PANEL;
+            turn_bytes(weight + begin * inputs, inputs, count_of(p), room + (parts * p + part) * size);
+        }
+    alignas(32) int32_t found[2][BYTE_ROWS * BYTE_PANEL];
+    float values[2][BYTE_PANEL];
+    for (long r = 0, height; r < rows; r += height) {
+        height = rows - r < BYTE_ROWS ? rows - r : BYTE_ROWS;
+        for (long p = 0; p < panels; ++p) {
+            const long begin = first + p * BYTE_PANEL, count = count_of(p);
+            for (long part = 0; part < parts; ++part)
+                BYTE_TILES[height](left.levels + r * left.row, left.row, room + (parts * p + part) * size,
+                                   (inputs + 1) / 2, found[part]);
+            for (long i = 0; i < height; ++i) {
+                for (long part = 0; part < parts; ++part)
+                    scale_back(found[part] + i * BYTE_PANEL, r + i, part * columns + begin, count, left, own,
+                               values[part]);
+                finish(values[0], values[1], r + i, begin, count, own);
+            }
+        }
+    }
+}
+#else
+constexpr long MULTIPLIES_BYTES = 0;
+
+inline void times_bytes(const Levels &, long, const int8_t *, long, long, long, int8_t *, const Scaling &) {}
+#endif
+
+}  // namespace chaperonin
