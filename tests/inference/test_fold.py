@@ -1,5 +1,6 @@
 """Folding one target: what recycling does, what a seed decides, and how results are ranked."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +11,6 @@ from tests.inference.tiny_fold import ALIGNMENT, CONFIG, UBIQUITIN, tiny_model
 from chaperonin.data.alignment_features import sample
 from chaperonin.errors import InputError, UsageError, WeightsError
 from chaperonin.inference.fold import (
-    FoldSettings,
     distance_change,
     feature_settings,
     fold,
@@ -19,7 +19,8 @@ from chaperonin.inference.fold import (
     recycle,
     sample_generator,
 )
-from chaperonin.inference.fold_models import load_models, model_of, random_network
+from chaperonin.inference.fold_models import load_models, loading, model_of, random_network
+from chaperonin.inference.fold_settings import FoldSettings
 from chaperonin.models.alphafold.features import Templates
 from chaperonin.protein.alignment import read_a3m
 from chaperonin.protein.atoms import ATOM37, ATOM37_MASK
@@ -177,6 +178,23 @@ def test_random_networks_are_the_same_every_time_and_have_no_silent_layer():
     state = torch.get_rng_state()
     random_network(CONFIG)
     assert torch.equal(state, torch.get_rng_state())
+
+
+def test_parameters_that_are_read_beside_other_work_are_the_same():
+    model = model_of(random_network(CONFIG, 3))
+    early = loading(model)
+    assert early.network is model.network and early.digest == model.digest
+    assert (early.name, early.config, early.tag) == (model.name, model.config, model.tag)
+
+
+def test_parameters_that_cannot_be_read_are_an_error_where_they_are_asked_for():
+    def fail():
+        raise WeightsError("model.safetensors is damaged")
+
+    early = loading(replace(model_of(random_network(CONFIG, 3)), load=fail))
+    assert early.digest
+    with pytest.raises(WeightsError, match="is damaged"):
+        _ = early.network
 
 
 def test_models_go_by_their_names_in_files(monkeypatch, tmp_path):

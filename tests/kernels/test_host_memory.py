@@ -1,9 +1,17 @@
 """When the heap is kept to what tensors need."""
 
+import gc
+
 import pytest
 
 from chaperonin.kernels import host_memory
-from chaperonin.kernels.host_memory import free_host_bytes, peak_resident_bytes, resident_bytes, settle_heap
+from chaperonin.kernels.host_memory import (
+    free_host_bytes,
+    importing,
+    peak_resident_bytes,
+    resident_bytes,
+    settle_heap,
+)
 
 
 @pytest.fixture
@@ -22,3 +30,10 @@ def test_the_heap_is_bound_where_that_is_wanted_or_needed(bounded: list[bool]) -
 
 def test_a_process_holds_less_than_it_ever_held() -> None:
     assert 0 < resident_bytes() <= peak_resident_bytes()
+
+
+def test_garbage_is_looked_for_again_after_an_import_that_failed() -> None:
+    with pytest.raises(ImportError), importing():
+        assert not gc.isenabled()
+        raise ImportError
+    assert gc.isenabled()

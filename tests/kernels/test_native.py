@@ -1,6 +1,9 @@
 """Compiled kernels: made once, for any width of vectors, and where they cannot be made the reason is said."""
 
+import os
 import platform
+import signal
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -51,6 +54,45 @@ def test_parts_for_several_cores_equal_the_whole() -> None:
     try:
         for operation in COMPILED:
             assert_equals_the_reference(operation)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_what_several_threads_ask_for_at_once_is_done() -> None:
+    """One of them gets the other cores, the rest work alone; again and again, as threads sleep between and wake."""
+    x = torch.randn(200, 64, generator=torch.Generator().manual_seed(0))
+
+    def packed(number: int) -> bool:
+        weight = x * number
+        panels = calls.packed(weight).unflatten(0, (-1, 64, calls.panel()))
+        return torch.equal(panels.transpose(1, 2).flatten(0, 1)[:200], weight)
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            assert all(pool.map(packed, range(400)))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_a_process_that_was_forked_has_cores_of_its_own() -> None:
+    """The parent's threads are gone there: work would wait for them without end."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        x = torch.randn(200, 64, generator=torch.Generator().manual_seed(0))
+        expected = calls.packed(x)
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if torch.equal(calls.packed(x), expected) else 1)
+        end = time.monotonic() + 60
+        while (ended := os.waitpid(child, os.WNOHANG))[0] == 0 and time.monotonic() < end:
+            time.sleep(0.01)
+        if ended[0] == 0:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        assert ended == (child, 0)
     finally:
         torch.set_num_threads(threads)
 
@@ -120,9 +162,10 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: py
 def test_memory_that_is_not_there_is_an_error() -> None:
     if missing := library.lacks():
         pytest.skip(missing)
-    x, place = torch.zeros(1, 16), torch.zeros(1, dtype=torch.int64)
-    with pytest.raises(MemoryError, match="transition"):
-        calls.call("transition", 1, 1, place, x, 16, 1 << 45, x, x, 1e-5, x, x, x, x)
+    x = torch.zeros(1, 16)
+    for cores in (1, 3):
+        with pytest.raises(MemoryError, match="transition"):
+            calls.call("transition", cores, 1, 1, x, 16, 1 << 45, x, x, 1e-5, x, x, x, x)
 
 
 @pytest.mark.parametrize("operation", COMPILED, ids=lambda operation: operation.name)

@@ -46,11 +46,12 @@ def run(
         Try the program without parameters: results are meaningless and marked so.
     """
     from chaperonin.config import as_yaml
-    from chaperonin.kernels.host_memory import before_pytorch
+    from chaperonin.kernels.host_memory import before_pytorch, importing
 
     before_pytorch()
-    from chaperonin.inference.fold_models import load_models, loading
-    from chaperonin.inference.fold_settings import FoldSettings
+    with importing():
+        from chaperonin.inference.fold_models import load_models, loading
+        from chaperonin.inference.fold_settings import FoldSettings
 
     options = {
         "models": None if models is None else [name for words in models for name in words.split(",")],
@@ -69,7 +70,8 @@ def run(
         print(forecast_fold(chosen, input, settings))
         return 0
     chosen[:1] = [loading(chosen[0])]  # while all that follows is imported, a second or two
-    from chaperonin.inference.fold_job import fold_job
+    with importing():
+        from chaperonin.inference.fold_job import fold_job
 
     outcome = fold_job(chosen, input, outdir, settings, job.overwrite)
     from chaperonin.report import write_fold_pictures, write_report  # seconds long, and not needed before

@@ -15,7 +15,6 @@ from chaperonin.errors import ChaperoninError, InputError, MemoryLimitError
 from chaperonin.files import require_room
 from chaperonin.inference.fold import (
     Folded,
-    FoldSettings,
     alignment_digest,
     fold_once,
     template_digest,
@@ -24,6 +23,7 @@ from chaperonin.inference.fold_forecast import peak_of, read_checked
 from chaperonin.inference.fold_input import Reading, Target, input_digest, items, read_target
 from chaperonin.inference.fold_models import FoldModel
 from chaperonin.inference.fold_output import file_name_of, rank_predictions, write_predictions
+from chaperonin.inference.fold_settings import FoldSettings
 from chaperonin.inference.fold_store import from_arrays, result_bytes, to_arrays, write_coverage
 from chaperonin.inference.fold_table import Row, Timing, write_summary, write_times
 from chaperonin.inference.jobs import Job, JobRecord, Outcome, Plan, Unit

@@ -151,7 +151,9 @@ def _random(name: str, device: torch.device) -> FoldModel:
 def _load(folder: Path, device: torch.device) -> AlphaFold:
     network = load_folder(LAYOUT, folder, device)
     assert isinstance(network, AlphaFold)
-    return network.float().requires_grad_(False)
+    if any(parameter.dtype != torch.float32 for parameter in network.parameters()):
+        network = network.float()
+    return network.requires_grad_(False)
 
 
 def _folder(name: str) -> Path:

@@ -54,7 +54,8 @@ def load_folder(
         found = None if change is None else layout.tables["huggingface"].find(name)
         named[name] = tensor if change is None or found is None else change(found.ours, tensor)
         del tensor
-    return assemble(layout, config, named, "huggingface", str(folder)).to(device).eval()
+    model = assemble(layout, config, named, "huggingface", str(folder)).eval()
+    return model if torch.device(device).type == "cpu" else model.to(device)
 
 
 class Reader(Protocol):
@@ -83,8 +84,19 @@ def assemble_by(
         found.setdefault(name, tensor)
     _check_shapes(found, wanted, where)
     leave_out_heads(layout, model, found)
-    model.load_state_dict(found, strict=True, assign=True)
+    _assign(model, found, where)
     return model
+
+
+def _assign(model: nn.Module, found: Mapping[str, Tensor], where: str) -> None:
+    """Each parameter gets its tensor. PyTorch's own way searches all names for each of thousands of modules."""
+    modules = dict(model.named_modules())
+    for name, tensor in found.items():
+        owner, _, leaf = name.rpartition(".")
+        modules[owner]._parameters[leaf] = nn.Parameter(tensor)
+    missing = [name for name, parameter in model.named_parameters() if parameter.is_meta]
+    if missing:
+        raise WeightsError(f"{missing[0]} is missing", where=where)
 
 
 def build_empty(layout: Layout, config: Any) -> nn.Module:

@@ -2,12 +2,11 @@
 
 import ctypes
 from collections.abc import Callable
-from concurrent.futures import wait
 
 import torch
 from torch import Tensor
 
-from chaperonin.kernels.cores import core_count, threads
+from chaperonin.kernels.cores import core_count
 from chaperonin.kernels.native.library import lacks, library
 
 _LIBRARY = torch.library.Library("chaperonin", "FRAGMENT")
@@ -51,7 +50,7 @@ def packed(weight: Tensor) -> Tensor:
     """A weight `[outputs, inputs]` as panels of outputs, the order in which products read it."""
     outputs, inputs = weight.shape
     panels = weight.new_empty(padded(outputs) * inputs)
-    call("pack", weight.contiguous(), outputs, inputs, panels)
+    share("pack", padded(outputs) // panel(), weight.contiguous(), outputs, inputs, panels)
     return panels
 
 
@@ -59,16 +58,7 @@ def share(name: str, rows: int, *arguments: Argument, step: int = 0) -> None:
     """Run a function of the library on all cores: each takes the next rows when it is free, `step` at a time."""
     cores = core_count()
     step = step or max(1, rows // (_TURNS * cores) if cores > 1 else rows)
-    given = (rows, step, torch.zeros(1, dtype=torch.int64), *arguments)
-    others = min(cores, -(-rows // step)) - 1
-    # This thread takes rows too: it would only wait, and waking another one takes longer than a small product.
-    futures = [threads(cores).submit(call, name, *given) for _ in range(others)]
-    try:
-        call(name, *given)
-    finally:
-        wait(futures)
-    for future in futures:
-        future.result()
+    call(name, min(cores, -(-rows // step)), rows, step, *arguments)
 
 
 def in_place(schema: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -26,7 +26,7 @@ SOURCES = Path(__file__).parent / "source"
 _MAIN = "kernels.cpp"
 _FLAGS = (
     *("-std=c++17", "-O3", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-falign-loops=64"),
-    *("-shared", "-fPIC"),
+    *("-shared", "-fPIC", "-pthread"),
 )
 _TUNED = ("-march=native", "-mprefer-vector-width=512")
 _COMPILERS = ("c++", "g++", "clang++")

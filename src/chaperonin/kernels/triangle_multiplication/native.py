@@ -53,9 +53,13 @@ def _row_floats(length: int, channels: int) -> int:
 
 
 def _step(length: int, channels: int, cores: int) -> int:
-    """Rows at a time: half of the budget, as the planes that are read beside them want a place in the cache too."""
+    """Rows at a time: half of the budget, as the planes that are read beside them want a place in the cache too.
+
+    Fewer where the last of them would leave a core with nothing to do.
+    """
     parts = slices(length, 2 * 4 * _row_floats(length, channels), "cpu", cores, _LEAST_ROWS)
-    return next(parts, slice(0, 1)).stop
+    turns = -(-length // next(parts, slice(0, 1)).stop)
+    return max(1, -(-length // (-(-turns // cores) * cores)))
 
 
 @in_place(

@@ -1,22 +1,9 @@
 // What Python calls: every function takes plain pointers and sizes, and returns 0, or 1 where memory is missing.
 #include "alphafold.h"
 #include "bytes.h"
+#include "cores.h"
 
 using namespace chaperonin;
-
-namespace {
-
-template <class Work>
-int attempt(Work work) {
-    try {
-        work();
-        return 0;
-    } catch (const std::bad_alloc &) {
-        return 1;
-    }
-}
-
-}  // namespace
 
 extern "C" {
 
@@ -26,18 +13,21 @@ long chaperonin_lanes() { return LANES; }
 
 long chaperonin_multiplies_bytes() { return MULTIPLIES_BYTES; }
 
-int chaperonin_pack(const float *weight, long outputs, long inputs, float *panels) {
-    pack(weight, outputs, inputs, panels);
-    return 0;
+// All functions share `rows` between cores, each of which takes the next ones, `step` at a time.
+
+// A weight [outputs, inputs], as PyTorch keeps it, to panels; the rows are the panels.
+int chaperonin_pack(long cores, long rows, long step, const float *weight, long outputs, long inputs, float *panels) {
+    return on_cores(cores, [&](long *next) {
+        Share{rows, step, next}.each([&](long first, long count) {
+            for (long p = first; p < first + count; ++p) pack(weight, p, outputs, inputs, panels);
+        });
+    });
 }
 
-// All functions below are called by every core with the same arguments: `rows` in all, `step` at a time, `next` is
-// where the next one begins.
-
 // Streams [tokens, heads, head_dim]; the rows are the heads.
-int chaperonin_attention(long rows, long step, long *next, const float *query, const float *key, const float *value,
+int chaperonin_attention(long cores, long rows, long step, const float *query, const float *key, const float *value,
                          float *to, long head_dim, const int *offsets, long segments, long longest, float scale) {
-    return attempt([&] {
+    return on_cores(cores, [&](long *next) {
         AttentionRoom room(longest, head_dim);
         const long row = rows * head_dim;
         const auto one_head = [&](long h, long s) {
@@ -56,21 +46,22 @@ int chaperonin_attention(long rows, long step, long *next, const float *query, c
     });
 }
 
-int chaperonin_round_rows(long rows, long step, long *next, const float *x, long inputs, int16_t *levels, long row,
+int chaperonin_round_rows(long cores, long rows, long step, const float *x, long inputs, int16_t *levels, long row,
                           float *scales, float *lows) {
     const Levels to = {levels, row, scales, lows};
-    Share{rows, step, next}.each([&](long first, long count) {
-        for (long r = first; r < first + count; ++r) round_row(x + r * inputs, inputs, r, to);
+    return on_cores(cores, [&](long *next) {
+        Share{rows, step, next}.each([&](long first, long count) {
+            for (long r = first; r < first + count; ++r) round_row(x + r * inputs, inputs, r, to);
+        });
     });
-    return 0;
 }
 
 // The rows that cores share are the panels of the result.
-int chaperonin_times_bytes(long panels, long step, long *next, int16_t *levels, long row, float *scales, float *lows,
+int chaperonin_times_bytes(long cores, long panels, long step, int16_t *levels, long row, float *scales, float *lows,
                            long rows, const int8_t *weight, long inputs, const float *weight_scales,
                            const int32_t *sums, const float *bias, const float *residual, long activation,
                            long outputs, float *to) {
-    return attempt([&] {
+    return on_cores(cores, [&](long *next) {
         const Levels left = {levels, row, scales, lows};
         const Scaling own = {weight_scales, sums, bias, residual, activation, outputs, to};
         Buffer room((own.gated() ? 2 : 1) * step * row * BYTE_PANEL / long(sizeof(float)));
@@ -81,35 +72,35 @@ int chaperonin_times_bytes(long panels, long step, long *next, int16_t *levels, 
     });
 }
 
-int chaperonin_transition(long rows, long step, long *next, float *x, long width, long hidden, const float *norm,
+int chaperonin_transition(long cores, long rows, long step, float *x, long width, long hidden, const float *norm,
                           const float *norm_bias, float epsilon, const float *up, const float *up_bias,
                           const float *down, const float *down_bias) {
-    return attempt([&] {
+    return on_cores(cores, [&](long *next) {
         transition(x, {rows, step, next}, {{norm, norm_bias, epsilon}, up, up_bias, down, down_bias, width, hidden});
     });
 }
 
-int chaperonin_gated_attention(long rows, long step, long *next, float *x, long row, long place, long length,
+int chaperonin_gated_attention(long cores, long rows, long step, float *x, long row, long place, long length,
                                const float *mask, long mask_row, long mask_place, const float *bias, const float *norm,
                                const float *norm_bias, float epsilon, const float *project, const float *gate_bias,
                                const float *out, const float *out_bias, long heads, long head_dim) {
-    return attempt([&] {
+    return on_cores(cores, [&](long *next) {
         gated_attention({x, row, place}, {rows, step, next}, length, mask, mask_row, mask_place, bias,
                         {{norm, norm_bias, epsilon}, project, gate_bias, out, out_bias, heads, head_dim});
     });
 }
 
-int chaperonin_pair_scores(long rows, long step, long *next, float *x, long row, long place, long length, long width,
+int chaperonin_pair_scores(long cores, long rows, long step, float *x, long row, long place, long length, long width,
                            const float *norm, const float *norm_bias, float epsilon, const float *weight, long heads,
                            float *to, long to_head) {
-    return attempt([&] {
+    return on_cores(cores, [&](long *next) {
         pair_scores({x, row, place}, {rows, step, next}, length, width, {norm, norm_bias, epsilon}, weight, heads, to,
                     to_head);
     });
 }
 
 // Which half of a triangle multiplication: 0 makes the planes, 1 reads them and updates the edges.
-int chaperonin_triangle(long rows, long step, long *next, int half, float *x, long row, long place, long length,
+int chaperonin_triangle(long cores, long rows, long step, int half, float *x, long row, long place, long length,
                         const float *mask, long mask_row, long mask_place, const float *norm, const float *norm_bias,
                         float epsilon, const float *product_norm, const float *product_norm_bias, const float *project,
                         const float *project_bias, const float *gate, const float *gate_bias, const float *out,
@@ -128,8 +119,8 @@ int chaperonin_triangle(long rows, long step, long *next, int half, float *x, lo
                           width,
                           channels};
     const Places edges = {x, row, place};
-    const Share share = {rows, step, next};
-    return attempt([&] {
+    return on_cores(cores, [&](long *next) {
+        const Share share = {rows, step, next};
         if (half == 0) {
             triangle_planes(edges, share, length, mask, mask_row, mask_place, own, planes);
             return;
@@ -141,19 +132,19 @@ int chaperonin_triangle(long rows, long step, long *next, int half, float *x, lo
     });
 }
 
-int chaperonin_outer_product_mean(long rows, long step, long *next, float *pair, const float *left, const float *right,
+int chaperonin_outer_product_mean(long cores, long rows, long step, float *pair, const float *left, const float *right,
                                   const float *counts, const float *out, const float *out_bias, long sequences,
                                   long channels, long width) {
-    return attempt([&] {
+    return on_cores(cores, [&](long *next) {
         outer_product_mean(pair, {rows, step, next}, rows, left, right, counts, out, out_bias, sequences, channels,
                            width);
     });
 }
 
-int chaperonin_outer_product_mean_of_few(long rows, long step, long *next, float *pair, const float *left,
+int chaperonin_outer_product_mean_of_few(long cores, long rows, long step, float *pair, const float *left,
                                          const float *right, const float *counts, const float *weight,
                                          const float *out_bias, long sequences, long channels, long width) {
-    return attempt([&] {
+    return on_cores(cores, [&](long *next) {
         outer_product_mean_of_few(pair, {rows, step, next}, rows, left, right, counts, weight, out_bias, sequences,
                                   channels, width);
     });

@@ -99,10 +99,10 @@ inline void turn(const float *rows, long row, long count, long width, float *pan
     transpose(rows, row, count, width, panel, PANEL);
 }
 
-// Panels of a weight [outputs, inputs], as PyTorch keeps it: [panel][input][PANEL outputs], filled up with zeros.
-inline void pack(const float *weight, long outputs, long inputs, float *panels) {
-    for (long first = 0; first < outputs; first += PANEL, panels += inputs * PANEL)
-        turn(weight + first * inputs, inputs, outputs - first < PANEL ? outputs - first : PANEL, inputs, panels);
+// One panel of a weight [outputs, inputs], as PyTorch keeps it: [panel][input][PANEL outputs], filled up with zeros.
+inline void pack(const float *weight, long p, long outputs, long inputs, float *panels) {
+    const long first = p * PANEL, count = outputs - first < PANEL ? outputs - first : PANEL;
+    turn(weight + first * inputs, inputs, count, inputs, panels + p * inputs * PANEL);
 }
 
 }  // namespace chaperonin
