@@ -84,16 +84,16 @@ def assemble_by(
         found.setdefault(name, tensor)
     _check_shapes(found, wanted, where)
     leave_out_heads(layout, model, found)
-    _assign(model, found, where)
+    _assign(model, found, wanted, where)
     return model
 
 
-def _assign(model: nn.Module, found: Mapping[str, Tensor], where: str) -> None:
-    """Each parameter gets its tensor. PyTorch's own way searches all names for each of thousands of modules."""
+def _assign(model: nn.Module, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: str) -> None:
+    """Each parameter gets its tensor, and learns if it did (`wanted`). PyTorch's own way searches all names for each of thousands of modules."""
     modules = dict(model.named_modules())
     for name, tensor in found.items():
         owner, _, leaf = name.rpartition(".")
-        modules[owner]._parameters[leaf] = nn.Parameter(tensor)
+        modules[owner]._parameters[leaf] = nn.Parameter(tensor, wanted[name].requires_grad)
     missing = [name for name, parameter in model.named_parameters() if parameter.is_meta]
     if missing:
         raise WeightsError(f"{missing[0]} is missing", where=where)
