@@ -89,7 +89,10 @@ def assemble_by(
 
 
 def _assign(model: nn.Module, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: str) -> None:
-    """Each parameter gets its tensor, and learns if it did (`wanted`). PyTorch's own way searches all names for each of thousands of modules."""
+    """Each parameter gets its tensor, and learns if it did (`wanted`).
+
+    PyTorch's own way searches all names for each of thousands of modules.
+    """
     modules = dict(model.named_modules())
     for name, tensor in found.items():
         owner, _, leaf = name.rpartition(".")
