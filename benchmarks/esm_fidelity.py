@@ -14,7 +14,7 @@ from scipy.stats import spearmanr
 from benchmarks.setting import LONGEST, Setting
 from benchmarks.table import Row, not_run
 from chaperonin.errors import InputError
-from chaperonin.kernels.linear import int8 as int8_kernel
+from chaperonin.kernels.linear import lacks_int8
 
 MEASURE = "int8 fidelity on the bundled model"
 
@@ -24,7 +24,7 @@ def int8_fidelity(setting: Setting) -> list[Row]:
     bundled = files("chaperonin") / "pretrained" / "esm2-tiny"
     if not bundled.is_dir():
         return [not_run(MEASURE, "this checkout holds no bundled model")]
-    if missing := int8_kernel.lacks():
+    if missing := lacks_int8():
         return [not_run(MEASURE, missing)]
     import torch
 

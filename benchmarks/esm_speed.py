@@ -11,7 +11,7 @@ from benchmarks.setting import Setting, residues
 from benchmarks.table import Row, not_run
 from benchmarks.timing import Samples, Side
 from chaperonin.kernels import hardware
-from chaperonin.kernels.linear import int8 as int8_kernel
+from chaperonin.kernels.linear import lacks_int8
 
 SMALL: Shape = {"width": 480, "depth": 12, "heads": 20}
 """ESM-2 35M, whole."""
@@ -94,7 +94,7 @@ def _equal(
 
 def int8(setting: Setting) -> list[Row]:
     """8-bit products, equal lengths, against transformers in fp32."""
-    if missing := int8_kernel.lacks():
+    if missing := lacks_int8():
         return [not_run("embed int8, equal lengths", missing)]
     bounds = {128: (3.0, 3.5), 512: (2.2, 3.0)}
     return [_reduced(setting, "int8", length, bounds[length]) for length in (128, 512)]

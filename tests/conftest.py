@@ -27,7 +27,7 @@ def no_byte_products(monkeypatch: pytest.MonkeyPatch) -> None:
     from chaperonin.kernels.linear import int8_frozen, int8_native
 
     monkeypatch.setattr(int8_frozen, "lacks_byte_products", lambda: "an old processor")
-    monkeypatch.setattr(int8_native, "multiplies", lambda rounded: False)
+    monkeypatch.setattr(int8_native, "multiplies", lambda *weight: False)
 
 
 @pytest.fixture(scope="session")

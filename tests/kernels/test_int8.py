@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,14 +13,18 @@ from chaperonin.kernels.grouped_matmul.gates import GATES, Gate, gated
 from chaperonin.kernels.grouped_matmul.packed_cpu import PackedGroups
 from chaperonin.kernels.linear import int8, int8_native, prepare_int8
 from chaperonin.kernels.linear.rounding import quantize_rows, round_weight
+from chaperonin.kernels.native import calls
 from chaperonin.kernels.native.calls import share
 
 Product = Callable[..., torch.Tensor]
 BODIES = [
-    pytest.param((own, prepare), id=own.NAME, marks=pytest.mark.skipif(bool(own.lacks()), reason=own.lacks()))
-    for own, prepare in ((int8, int8.prepare), (int8_native, round_weight))
+    pytest.param((own, prepare), id=own.NAME, marks=pytest.mark.skipif(bool(lack), reason=lack))
+    for own, prepare, lack in (
+        (int8, int8.prepare, int8.lacks()),
+        (int8_native, round_weight, int8_native.lacks_compiled()),
+    )
 ]
-native = pytest.mark.skipif(bool(int8_native.lacks()), reason=int8_native.lacks())
+native = pytest.mark.skipif(bool(int8_native.lacks_compiled()), reason=int8_native.lacks_compiled())
 
 
 @pytest.fixture(params=BODIES)
@@ -146,8 +151,22 @@ def test_the_largest_numbers_do_not_overflow() -> None:
     with torch.inference_mode():
         found = int8_native.linear(x, round_weight(weight), None, None, None)
     torch.testing.assert_close(found, torch.full((2, 3), inputs - 1.0), rtol=1e-6, atol=0)
-    wide = round_weight(torch.ones(3, inputs + 1))
-    assert not int8_native.supports(torch.ones(2, inputs + 1), wide, None, None, None)
+
+
+def test_weights_that_the_compiled_product_cannot_read_are_not_its(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More inputs than 32 bits hold, numbers of another type, bytes that are elsewhere."""
+    monkeypatch.setattr(int8_native, "lacks", lambda: "")
+    monkeypatch.setattr(calls, "lacks", lambda: "")
+    own = round_weight(torch.ones(3, 16))
+    wide = round_weight(torch.ones(3, int8_native.MOST_INPUTS + 1))
+    others = [wide, replace(own, scales=own.scales.bfloat16()), replace(own, sums=own.sums.long())]
+    others.append(replace(own, rounded=own.rounded.to("meta")))
+    with torch.inference_mode():
+        fine, *bad = (
+            int8_native.supports(torch.ones(2, one.rounded.shape[1]), one, None, None, None)
+            for one in (own, *others)
+        )
+    assert fine and not any(bad)
 
 
 @native
@@ -160,6 +179,10 @@ def test_a_shape_that_does_not_fit_is_refused() -> None:
     ):
         with pytest.raises(ValueError, match="expected"), torch.inference_mode():
             int8_native.linear(x, weight, bias, None, residual)
+    odd = round_weight(torch.ones(5, 16))
+    with pytest.raises(ValueError, match="gated weight is"), torch.inference_mode():
+        own = (odd.rounded, odd.scales, odd.sums)
+        int8_native.write_product(torch.empty(3, 2), torch.ones(3, 16), *own, None, None, "swiglu")
 
 
 @native
@@ -177,3 +200,14 @@ def test_groups_of_bytes_equal_products_of_one_group_each(gate: Gate | None, cha
         parts = zip(x.split(counts.tolist()), weights, bias, strict=True)
         expected = [gated(int8_native.linear(*own, None, None), gate) for own in parts]
     torch.testing.assert_close(found, torch.cat(expected), rtol=1e-5, atol=2e-6 * float(found.abs().max()))
+
+
+def test_where_bytes_are_multiplied_by_the_processor_nothing_is_compiled_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(int8_native, "_missing", {})
+    monkeypatch.setattr(int8_native, "lacks_byte_products", lambda: "")
+    assert int8_native.lacks() == "this processor multiplies bytes itself"
+    own = round_weight(torch.ones(3, 16))
+    with torch.inference_mode():
+        assert not int8_native.supports(torch.ones(2, 16), own, None, None, None)

@@ -69,7 +69,8 @@ def run(
         print(as_yaml(settings), end="")
         print(forecast_fold(chosen, input, settings))
         return 0
-    chosen[:1] = [loading(chosen[0])]  # while all that follows is imported, a second or two
+    if input.exists():
+        chosen[:1] = [loading(chosen[0])]  # while all that follows is imported, a second or two
     with importing():
         from chaperonin.inference.fold_job import fold_job
 

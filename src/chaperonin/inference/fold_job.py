@@ -197,6 +197,7 @@ class _Work:
 
     def _held_before(self, unit: Unit) -> int:
         """Bytes that the process, or the GPU, holds when all parameters are loaded and nothing is computed yet."""
+        _ = self.models[0].network  # it may be in memory without anyone having asked for it
         own = self.models[unit.payload["model"]].network
         parameters = sum(parameter.nbytes for parameter in own.parameters())
         to_come = sum("network" not in vars(model) for model in self.models) * parameters

@@ -18,9 +18,9 @@ lacks = int8_native.lacks
 
 def supports(x: Tensor, weight: Any, bias: Tensor | None, counts: Tensor, gate: Gate | None) -> bool:
     """Rounded weights, and rows that the linear product takes with them."""
-    if not isinstance(weight, PackedGroups) or not isinstance(weight.weights[0], RoundedWeight):
+    if not isinstance(weight, PackedGroups):
         return False
-    return int8_native.supports(x, weight.weights[0], bias, None, None)
+    return all(int8_native.supports(x, own, bias, None, None) for own in weight.weights)
 
 
 def grouped_matmul(

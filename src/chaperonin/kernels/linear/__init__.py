@@ -2,7 +2,8 @@
 
 Contract: `linear(x, weight, bias, activation, residual)` with x `[rows, inputs]` returns
 `activation(x weightᵀ + bias) + residual`, `[rows, outputs]`. `weight` is a plain tensor `[outputs, inputs]`, or what
-the `prepare` of another body made of one (`OneDNNWeight`, `Int8Weight`, `RoundedWeight`).
+another body reads: `onednn.prepare` and `int8.prepare` make it (`OneDNNWeight`, `Int8Weight`), and
+`rounding.round_weight` (`RoundedWeight`).
 """
 
 from typing import cast

@@ -58,7 +58,7 @@ def linear(
 def _product(x: Tensor, rounded: Tensor, scales: Tensor, sums: Tensor) -> Tensor:
     """X weightᵀ, `[rows, outputs]` in the dtype of x."""
     is_plain = x.dtype == torch.float32 and x.device.type == "cpu"
-    compiled = is_plain and int8_native.multiplies(rounded)
+    compiled = is_plain and int8_native.multiplies(rounded, scales, sums)
     if not is_plain or (lacks_byte_products() and not compiled):
         return x @ widened(rounded, scales).to(x.dtype).T
     result = x.new_empty(len(x), len(rounded))

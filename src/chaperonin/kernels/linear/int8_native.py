@@ -20,7 +20,7 @@ NAME = "int8_native"
 NOTE = "8-bit weight, exact products of pairs in 16 bits, compiled for this processor; CPU, fp32 rows, no gradient"
 
 MOST_INPUTS = 2**16
-"""Products of a level and a byte that 32 bits hold the sum of: 2^31 / (255 · 127), rounded down."""
+"""Products of a level and a byte of which 32 bits hold the sum: fewer than 2^31 / (255 · 127)."""
 
 _FINISHES = ("none", "gelu", "swiglu", "geglu")
 """Numbered as in bytes.h: activations, then gates."""
@@ -31,7 +31,19 @@ _PANEL_BYTES = 2**17
 
 
 def lacks() -> str:
-    """A C++ compiler, a processor with AVX2."""
+    """A processor that multiplies no bytes itself, AVX2, a C++ compiler."""
+    if "why" not in _missing:
+        faster = not lacks_byte_products()
+        _missing["why"] = "this processor multiplies bytes itself" if faster else lacks_compiled()
+    return _missing["why"]
+
+
+_missing: dict[str, str] = {}
+"""The answer, once it is known. A plain dict: torch.compile traces what reads it."""
+
+
+def lacks_compiled() -> str:
+    """Why there is no compiled product, whether or not it would be the fastest."""
     if missing := library.lacks():
         return missing
     return "" if library.library().chaperonin_multiplies_bytes() else "compiled 8-bit products need AVX2"
@@ -40,13 +52,17 @@ def lacks() -> str:
 def supports(
     x: Tensor, weight: Any, bias: Tensor | None, activation: Activation | None, residual: Tensor | None
 ) -> bool:
-    """A rounded weight and fp32 rows on a CPU that need no gradient, where oneDNN is not the faster one."""
-    return isinstance(weight, RoundedWeight) and takes(x, bias, residual) and multiplies(weight.rounded)
+    """A rounded weight and fp32 rows on a CPU that need no gradient."""
+    if not isinstance(weight, RoundedWeight) or not takes(x, bias, residual):
+        return False
+    return multiplies(weight.rounded, weight.scales, weight.sums)
 
 
-def multiplies(rounded: Tensor) -> bool:
-    """Whether products with these bytes are this body's: no faster one is here, and 32 bits hold them."""
-    return bool(lacks_byte_products()) and not lacks() and rounded.shape[1] <= MOST_INPUTS
+def multiplies(rounded: Tensor, scales: Tensor, sums: Tensor) -> bool:
+    """Whether products with these bytes are this body's."""
+    types = (rounded.dtype, scales.dtype, sums.dtype) == (torch.int8, torch.float32, torch.int32)
+    is_here = all(own.device.type == "cpu" for own in (rounded, scales, sums))
+    return types and is_here and rounded.shape[1] <= MOST_INPUTS and not lacks()
 
 
 def linear(
@@ -76,13 +92,15 @@ def write_product(
     residual: Tensor | None,
     activation: str,
 ) -> None:
-    """Into `result` `[rows, columns]`: as many columns as outputs, or with a gate half of them.
+    """Into `result` `[rows, columns]`, contiguous: as many columns as outputs, or with a gate half of them.
 
     Block of rows by block of rows, so that their levels are few.
     """
     outputs, inputs = rounded.shape
     finish = _FINISHES.index(activation)
     columns = outputs // 2 if finish >= _FIRST_GATE else outputs
+    if finish >= _FIRST_GATE:
+        require_shape("gated weight", rounded, 2 * columns, inputs)
     require_shape("result", result, len(x), columns)
     require_shape("x", x, len(x), inputs)
     for what, vector in (("scales", scales), ("sums", sums), ("bias", bias)):
@@ -96,7 +114,7 @@ def write_product(
     levels = x.new_empty(block, row, dtype=torch.int16)
     row_scales, lows = x.new_empty(2, block)
     panels = -(-columns // _PANEL)
-    bytes_ = outputs // columns * _PANEL * row
+    bytes_ = (2 if finish >= _FIRST_GATE else 1) * _PANEL * row
     at_once = max(1, min(_PANEL_BYTES // bytes_, panels // 8))
     weight = (rounded.contiguous(), inputs, scales.contiguous(), sums.contiguous())
     bias = None if bias is None else bias.contiguous()

@@ -18,7 +18,9 @@ NAME = "native"
 NOTE = "compiled for this processor, rows in place beside one half of the projections; CPU, fp32, no gradient"
 _EPSILON = 1e-5
 _LEAST_ROWS = 14
-"""A tile of products: for fewer the product over the third residue waits for memory, it reads all planes each time."""
+"""A tile of products: for fewer the product over the third residue waits for memory, it reads all planes each time.
+
+Where there are more cores than such parts they get fewer all the same: better than nothing to do."""
 
 
 def supports(pair: Tensor, mask: Tensor, weights: TriangleWeights, outgoing: bool) -> bool:
@@ -58,7 +60,7 @@ def _step(length: int, channels: int, cores: int) -> int:
     Fewer where the last of them would leave a core with nothing to do.
     """
     parts = slices(length, 2 * 4 * _row_floats(length, channels), "cpu", cores, _LEAST_ROWS)
-    turns = -(-length // next(parts, slice(0, 1)).stop)
+    turns = max(1, -(-length // next(parts, slice(0, 1)).stop))
     return max(1, -(-length // (-(-turns // cores) * cores)))
 
 

@@ -4,9 +4,9 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <exception>
 #include <mutex>
 #include <new>
-#include <system_error>
 #include <thread>
 
 #if defined(__unix__) || defined(__APPLE__)
@@ -57,7 +57,7 @@ private:
     bool gather(long others) {
         try {
             for (; members_ < others; ++members_) std::thread([this] { serve(); }).detach();
-        } catch (const std::system_error &) {  // the system gives no more threads
+        } catch (const std::exception &) {  // the system gives no more threads, or no memory
         }
         return members_ > 0;
     }
@@ -90,12 +90,12 @@ private:
 };
 
 // The process's own; one that was forked has none of its parent's threads, and begins anew.
-inline Crew *&crew() {
+static Crew *&crew() {
     static Crew *own = [] {
 #if defined(__unix__) || defined(__APPLE__)
         pthread_atfork(nullptr, nullptr, [] { crew() = new (std::nothrow) Crew; });
 #endif
-        return new Crew;
+        return new (std::nothrow) Crew;
     }();
     return own;
 }
