@@ -20,7 +20,7 @@ from chaperonin.adapt.lora import (
     write_adapter,
 )
 from chaperonin.adapt.quantize import FrozenInt8Linear, quantize_for_training, quantize_int8
-from chaperonin.kernels.linear import int8_frozen, lacks_int8, linear, prepare_int8
+from chaperonin.kernels.linear import int8_frozen, lacks_int8, linear, prepare_int8, round_for
 from chaperonin.kernels.linear.rounding import RoundedWeight, round_weight
 from chaperonin.kernels.segments import Segments
 from chaperonin.layers.linear import Linear
@@ -87,7 +87,8 @@ def test_products_are_those_of_inference_to_the_bit(rows: int, inputs: int, outp
     bias = random_tensor(outputs, seed=2)
     with torch.inference_mode():
         expected = linear(x, prepare_int8(weight), bias)
-    assert torch.equal(int8_frozen.linear(x, round_weight(weight), bias, None, None), expected)
+    weight = round_for(torch.device("cpu"), weight)
+    assert torch.equal(int8_frozen.linear(x, weight, bias, None, None), expected)
 
 
 @pytest.mark.slow

@@ -29,7 +29,7 @@ from chaperonin.kernels.attention import packed_cuda
 from chaperonin.kernels.gated_attention import AttentionWeights
 from chaperonin.kernels.grouped_matmul import PackedGroups
 from chaperonin.kernels.host_memory import resident_bytes, return_free_memory
-from chaperonin.kernels.linear import int8, onednn
+from chaperonin.kernels.linear import int8, int8_native, onednn
 from chaperonin.kernels.linear.rounding import RoundedWeight, round_weight
 from chaperonin.kernels.pair_scores import ScoreWeights
 from chaperonin.kernels.registry import OPERATIONS, Body, Operation
@@ -167,7 +167,7 @@ def grouped_matmul_cases(body: Body, device: torch.device, dtype: torch.dtype) -
         x = random_tensor(sum(counts), inputs, device=device, dtype=dtype)
         shapes = [(len(counts), outputs, inputs), (len(counts), outputs)]
         weight, bias = random_weights(shapes, device, dtype)
-        make = {"packed_cpu": onednn.prepare, "int8_native": round_weight}.get(body.name)
+        make = {"packed_cpu": onednn.prepare, "int8_native": int8_native.prepare}.get(body.name)
         prepared = weight if make is None else PackedGroups(tuple(map(make, weight)))
         rows = torch.tensor(counts, device=device)
         for add, gate in ((None, None), (bias, None), (bias, "swiglu"), (None, "geglu")):
@@ -192,7 +192,7 @@ PREPARE: dict[str, Callable[[Tensor], Any]] = {
     "onednn": onednn.prepare,
     "int8": int8.prepare,
     "int8_frozen": round_weight,
-    "int8_native": round_weight,
+    "int8_native": int8_native.prepare,
 }
 CASES: dict[str, Callable[[Body, torch.device, torch.dtype], Iterator[Case]]] = {
     "attention": attention_cases,

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from chaperonin.adapt.inference import replace_layers
 from chaperonin.kernels.grouped_matmul import Gate, PackedGroups, grouped_matmul
-from chaperonin.kernels.linear import linear, prepare_int8
+from chaperonin.kernels.linear import linear, prepare_int8, round_for
 from chaperonin.kernels.linear.reference import Activation
-from chaperonin.kernels.linear.rounding import RoundedWeight, round_weight
+from chaperonin.kernels.linear.rounding import RoundedWeight
 from chaperonin.layers.linear import Linear
 from chaperonin.models.aido.experts import GroupedLinear
 
@@ -115,7 +115,7 @@ def _hold_bytes(module: nn.Module, layer: Linear | GroupedLinear) -> None:
 
 def _round_into(weight: Tensor, scales: Tensor, sums: Tensor, first: int, rows: Tensor) -> None:
     """Round rows and put them in their place."""
-    prepared = round_weight(rows)
+    prepared = round_for(weight.device, rows)
     own = slice(first, first + len(rows))
     with torch.no_grad():
         weight[own], scales[own], sums[own] = prepared.rounded, prepared.scales, prepared.sums

@@ -3,11 +3,12 @@
 Contract: `linear(x, weight, bias, activation, residual)` with x `[rows, inputs]` returns
 `activation(x weightᵀ + bias) + residual`, `[rows, outputs]`. `weight` is a plain tensor `[outputs, inputs]`, or what
 another body reads: `onednn.prepare` and `int8.prepare` make it (`OneDNNWeight`, `Int8Weight`), and
-`rounding.round_weight` (`RoundedWeight`).
+`int8_native.prepare` or `round_for` (`RoundedWeight`).
 """
 
 from typing import cast
 
+import torch
 from torch import Tensor
 
 from chaperonin.errors import UnavailableError
@@ -46,4 +47,9 @@ def prepare_int8(weight: Float[Tensor, "outputs inputs"]) -> Weight:
     """Round a weight to 8 bits for the faster body that this machine has; UnavailableError where it has none."""
     if missing := lacks_int8():
         raise UnavailableError(f"weights cannot be rounded to 8 bits: {missing}", advice="Use fp32.")
-    return round_weight(weight) if int8.lacks() else int8.prepare(weight)
+    return int8_native.prepare(weight) if int8.lacks() else int8.prepare(weight)
+
+
+def round_for(device: torch.device, weight: Float[Tensor, "outputs inputs"]) -> RoundedWeight:
+    """Round a weight to bytes that stay in their plain order, as the fastest body on a device takes them."""
+    return round_weight(weight, paired=device.type == "cpu" and not int8_native.lacks())

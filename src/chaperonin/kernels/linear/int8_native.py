@@ -1,8 +1,9 @@
 """Linear product in 8-bit integers, compiled for processors that have no 8-bit dot product themselves.
 
-The integers are those of `int8`, and so is the result but for the rounding of the last sums: bytes are widened to 16
-bits on their way into the product, whose pairs are added in 32 bits and never overflow. Rounding the rows, scaling
-back, bias, activation and residual are part of the same pass.
+The sums of products are exact, as those of `int8`. AVX2 adds the products of two neighbours in 16 bits, which hold them
+where the magnitudes of the two bytes are 128 together at most: `prepare` rounds weights so, which costs them half a bit
+and makes products a quarter faster. Any others are multiplied too, as the sum of two halves, in twice the time. Rounding
+the rows, scaling back, bias, activation and residual are part of the same pass.
 """
 
 from typing import Any
@@ -12,12 +13,13 @@ from torch import Tensor
 
 from chaperonin.kernels.hardware import lacks_byte_products
 from chaperonin.kernels.linear.reference import Activation
-from chaperonin.kernels.linear.rounding import BLOCK_ROWS, RoundedWeight
+from chaperonin.kernels.linear.rounding import BLOCK_ROWS, RoundedWeight, round_weight
 from chaperonin.kernels.native import library
 from chaperonin.kernels.native.calls import in_place, require_shape, share, takes
+from chaperonin.shapes import Float
 
 NAME = "int8_native"
-NOTE = "8-bit weight, exact products of pairs in 16 bits, compiled for this processor; CPU, fp32 rows, no gradient"
+NOTE = "8-bit weight, exact products of pairs of bytes, compiled for this processor; CPU, fp32 rows, no gradient"
 
 MOST_INPUTS = 2**16
 """Products of a level and a byte of which 32 bits hold the sum: fewer than 2^31 / (255 · 127)."""
@@ -47,6 +49,11 @@ def lacks_compiled() -> str:
     if missing := library.lacks():
         return missing
     return "" if library.library().chaperonin_multiplies_bytes() else "compiled 8-bit products need AVX2"
+
+
+def prepare(weight: Float[Tensor, "outputs inputs"]) -> RoundedWeight:
+    """Round each output channel to 8 bits so that products take one pass."""
+    return round_weight(weight, paired=True)
 
 
 def supports(
@@ -109,9 +116,9 @@ def write_product(
     if residual is not None:
         require_shape("residual", residual, len(x), columns)
     row = -(-inputs // _PANEL) * _PANEL
-    row += _PANEL * (row % 512 == 0)  # rows a power of two apart would lie on each other in the cache
+    row += _PANEL * (row % 1024 == 0)  # rows a power of two apart would lie on each other in the cache
     block = min(len(x), BLOCK_ROWS)
-    levels = x.new_empty(block, row, dtype=torch.int16)
+    levels = x.new_empty(block, row, dtype=torch.uint8)
     row_scales, lows = x.new_empty(2, block)
     panels = -(-columns // _PANEL)
     bytes_ = (2 if finish >= _FIRST_GATE else 1) * _PANEL * row

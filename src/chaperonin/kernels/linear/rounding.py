@@ -1,5 +1,6 @@
 """8-bit numbers: one scale per output channel of a weight, one scale and lowest value per row of x.
 
+A weight takes the 255 levels from -127 to 127. Where two neighbours share theirs (`paired`), it takes about 180.
 A row is spread over all 256 levels between its own lowest and highest value (an asymmetric quantisation), so a row
 whose values all lie on one side of zero keeps its precision. With x ≈ scale · q + low:
 x weightᵀ = scale · (q weight_qᵀ) · weight_scale + low · (row sums of weight).
@@ -42,10 +43,18 @@ class RoundedWeight:
         return widened(self.rounded, self.scales)
 
 
-def round_weight(weight: Float[Tensor, "outputs inputs"]) -> RoundedWeight:
-    """Round each output channel to 8 bits with its own scale (largest magnitude → 127)."""
+def round_weight(weight: Float[Tensor, "outputs inputs"], *, paired: bool = False) -> RoundedWeight:
+    """Round each output channel to 8 bits with its own scale (largest magnitude → 127).
+
+    paired: so that the magnitudes of inputs 0 and 1, 2 and 3, … are 128 together at most, which is what 16 bits hold of
+    the products of two such bytes with levels of rows. Steps are 1.4 times as wide for normally distributed weights.
+    """
     weight = weight.detach().float()
-    scales = weight.abs().amax(dim=1).clamp_min(torch.finfo(torch.float32).tiny) / 127
+    largest = weight.abs().amax(dim=1)
+    if paired:
+        together = weight[:, 0:-1:2].abs() + weight[:, 1::2].abs()
+        largest = torch.maximum(largest, together.amax(dim=1)) if weight.shape[1] > 1 else largest
+    scales = largest.clamp_min(torch.finfo(torch.float32).tiny) / 127
     rounded = (weight / scales[:, None]).round_().clamp_(-127, 127).to(torch.int8)
     return RoundedWeight(rounded, scales, rounded.sum(dim=1, dtype=torch.int32))
 

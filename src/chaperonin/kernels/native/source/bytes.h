@@ -1,7 +1,8 @@
-// Products of rows with weights of one byte each, exact, on processors that multiply no bytes themselves.
+// Products of rows with weights of one byte each, exact, on processors that have no dot product of bytes.
 //
-// AVX2 multiplies bytes in pairs too, but adds them in 16 bits, which overflow. Its product of pairs of 16-bit numbers
-// adds in 32 bits: half as many at a time, still twice as many as an fp32 product, and nothing is lost.
+// AVX2 multiplies unsigned bytes with signed ones and adds the products of two neighbours in 16 bits, where levels up to
+// 255 overflow unless the magnitudes of the two weights are 128 together at most. `round_weight(paired=True)` rounds so;
+// weights that were rounded otherwise are multiplied as the sum of two halves.
 #pragma once
 
 #include "vectors.h"
@@ -12,12 +13,14 @@
 
 namespace chaperonin {
 
-// Columns of a tile, and so of a panel of bytes; rows of a tile: 12 sums beside 2 of the panel, a row and a product.
-constexpr long BYTE_PANEL = 16, BYTE_ROWS = 6;
+// Columns of a tile, and so of a panel of bytes; rows of a tile: 10 sums beside 2 of the panel, a row, a product and ones.
+constexpr long BYTE_PANEL = 16, BYTE_ROWS = 5;
+// What the magnitudes of two neighbours of a weight may be together: 255 times as much fits in 16 bits.
+constexpr long MOST_OF_PAIR = 128;
 
 // A row as levels 0 to 255 between its lowest and its highest value: x ≈ scale · level + low.
 struct Levels {
-    int16_t *levels;  // [rows, row]: zeros behind the inputs
+    uint8_t *levels;  // [rows, row]: zeros behind the inputs
     long row;
     float *scales, *lows;
 };
@@ -36,11 +39,11 @@ inline void round_row(const float *x, long inputs, long r, const Levels &to) {
     const float narrowest = __builtin_fmaxf(largest * 0x1p-12f, 1e-30f);
     const float scale = __builtin_fmaxf(high - low, narrowest) / 255.0f, inverse = 1.0f / scale;
     const float shift = 0.5f - low * inverse;
-    int16_t *levels = to.levels + r * to.row;
+    uint8_t *levels = to.levels + r * to.row;
     const bool fine = wrong == 0.0f;
     // Adding a half and cutting off rounds: nothing is negative.
 #pragma omp simd
-    for (long k = 0; k < inputs; ++k) levels[k] = int16_t(int32_t(fine ? x[k] * inverse + shift : 0.0f));
+    for (long k = 0; k < inputs; ++k) levels[k] = uint8_t(int32_t(fine ? x[k] * inverse + shift : 0.0f));
     for (long k = inputs; k < to.row; ++k) levels[k] = 0;
     to.scales[r] = fine ? scale : __builtin_nanf("");
     to.lows[r] = fine ? low : __builtin_nanf("");
@@ -111,8 +114,9 @@ inline void finish(float *values, const float *gates, long r, long first, long c
 #if defined(__AVX2__)
 constexpr long MULTIPLIES_BYTES = 1;
 
-// Rows of bytes as a panel [pair of inputs][16 outputs][2], zeros where there is no row and behind the inputs.
-inline void turn_bytes(const int8_t *rows, long inputs, long count, int8_t *panel) {
+// Rows of bytes as a panel [four inputs][16 outputs][4], zeros where there is no row and behind the inputs. Returns
+// whether every two neighbours are small enough.
+inline bool turn_bytes(const int8_t *rows, long inputs, long count, int8_t *panel) {
     const auto load = [&](long r, long k) {
         if (r >= count) return _mm_setzero_si128();
         const int8_t *from = rows + r * inputs + k;
@@ -121,46 +125,62 @@ inline void turn_bytes(const int8_t *rows, long inputs, long count, int8_t *pane
         std::memcpy(rest, from, inputs - k);
         return _mm_load_si128(reinterpret_cast<const __m128i *>(rest));
     };
+    __m128i most = _mm_setzero_si128();
     for (long k = 0; k < inputs; k += 16)
-        for (long half = 0; half < 2; ++half) {
-            __m128i a[8], b[8];
-            for (long r = 0; r < 8; ++r) a[r] = load(8 * half + r, k);
-            for (long r = 0; r < 8; r += 2) {  // pairs of two rows side by side, then of four, then of eight
-                b[r] = _mm_unpacklo_epi16(a[r], a[r + 1]);
-                b[r + 1] = _mm_unpackhi_epi16(a[r], a[r + 1]);
-            }
-            for (long r = 0; r < 8; r += 4)
-                for (long i = 0; i < 2; ++i) {
-                    a[r + 2 * i] = _mm_unpacklo_epi32(b[r + i], b[r + i + 2]);
-                    a[r + 2 * i + 1] = _mm_unpackhi_epi32(b[r + i], b[r + i + 2]);
-                }
-            int8_t *to = panel + k * BYTE_PANEL + 16 * half;
+        for (long r = 0; r < BYTE_PANEL; r += 4) {
+            __m128i a[4], b[4];
             for (long i = 0; i < 4; ++i) {
-                const __m128i low = _mm_unpacklo_epi64(a[i], a[i + 4]), high = _mm_unpackhi_epi64(a[i], a[i + 4]);
-                _mm_store_si128(reinterpret_cast<__m128i *>(to + 64 * i), low);
-                _mm_store_si128(reinterpret_cast<__m128i *>(to + 64 * i + 32), high);
+                a[i] = load(r + i, k);
+                most = _mm_max_epi16(most, _mm_maddubs_epi16(_mm_abs_epi8(a[i]), _mm_set1_epi8(1)));
+            }
+            for (long i = 0; i < 4; i += 2) {  // fours of two rows side by side, then of four
+                b[i] = _mm_unpacklo_epi32(a[i], a[i + 1]);
+                b[i + 1] = _mm_unpackhi_epi32(a[i], a[i + 1]);
+            }
+            int8_t *to = panel + k * BYTE_PANEL + 4 * r;
+            for (long i = 0; i < 2; ++i) {
+                const __m128i low = _mm_unpacklo_epi64(b[i], b[i + 2]), high = _mm_unpackhi_epi64(b[i], b[i + 2]);
+                _mm_store_si128(reinterpret_cast<__m128i *>(to + 128 * i), low);
+                _mm_store_si128(reinterpret_cast<__m128i *>(to + 128 * i + 64), high);
             }
         }
+    return !_mm_movemask_epi8(_mm_cmpgt_epi16(most, _mm_set1_epi16(MOST_OF_PAIR)));
 }
 
-// to[r][c] = sum over k of left[r · row + k] · panel[k][c], in integers.
+// A panel as the sum of two, the second behind the first: halves of any byte are small enough.
+inline void halve_bytes(int8_t *panel, long size) {
+#pragma omp simd
+    for (long i = 0; i < size; ++i) {
+        const int8_t whole = panel[i];
+        panel[i] = int8_t(whole >> 1);
+        panel[size + i] = int8_t(whole - (whole >> 1));
+    }
+}
+
+// to[r][c] = sum over k of left[r · row + k] · panel[k][c], in integers; `parts` panels of `size` are added.
 template <int rows>
-static void byte_tile(const int16_t *left, long row, const int8_t *panel, long pairs, int32_t *to) {
+static void byte_tile(const uint8_t *left, long row, const int8_t *panel, long size, long parts, long fours,
+                      int32_t *to) {
+    const __m256i ones = _mm256_set1_epi16(1);
     __m256i sum[rows][2];
 #pragma GCC unroll 8
     for (int r = 0; r < rows; ++r) sum[r][0] = sum[r][1] = _mm256_setzero_si256();
-    for (long k = 0; k < pairs; ++k, panel += 2 * BYTE_PANEL) {
-        __m256i first = _mm256_cvtepi8_epi16(_mm_load_si128(reinterpret_cast<const __m128i *>(panel)));
-        __m256i second = _mm256_cvtepi8_epi16(_mm_load_si128(reinterpret_cast<const __m128i *>(panel + 16)));
+    for (; parts > 0; --parts, panel += size) {
+        const int8_t *own = panel;
+        for (long k = 0; k < fours; ++k, own += 4 * BYTE_PANEL) {
+            __m256i first = _mm256_load_si256(reinterpret_cast<const __m256i *>(own));
+            __m256i second = _mm256_load_si256(reinterpret_cast<const __m256i *>(own + 32));
 #pragma GCC unroll 8
-        for (int r = 0; r < rows; ++r) {
-            int32_t pair;
-            std::memcpy(&pair, left + r * row + 2 * k, 4);
-            const __m256i own = _mm256_set1_epi32(pair);
-            sum[r][0] = _mm256_add_epi32(sum[r][0], _mm256_madd_epi16(own, first));
-            sum[r][1] = _mm256_add_epi32(sum[r][1], _mm256_madd_epi16(own, second));
-            // One row after the other: the compiler would load all of them first and run out of registers.
-            asm("" : "+x"(sum[r][0]), "+x"(sum[r][1]), "+x"(first), "+x"(second));
+            for (int r = 0; r < rows; ++r) {
+                int32_t four;
+                std::memcpy(&four, left + r * row + 4 * k, 4);
+                const __m256i levels = _mm256_set1_epi32(four);
+                const __m256i a = _mm256_maddubs_epi16(levels, first), b = _mm256_maddubs_epi16(levels, second);
+                sum[r][0] = _mm256_add_epi32(sum[r][0], _mm256_madd_epi16(a, ones));
+                sum[r][1] = _mm256_add_epi32(sum[r][1], _mm256_madd_epi16(b, ones));
+                // One row after the other: the compiler would load all of them first and run out of registers.
+                asm("" : "+x"(sum[r][0]), "+x"(sum[r][1]), "+x"(first), "+x"(second));
+            }
         }
     }
 #pragma GCC unroll 8
@@ -170,37 +190,40 @@ static void byte_tile(const int16_t *left, long row, const int8_t *panel, long p
             _mm256_store_si256(reinterpret_cast<__m256i *>(to + r * BYTE_PANEL + 8 * c), sum[r][c]);
 }
 
-typedef void (*ByteTile)(const int16_t *, long, const int8_t *, long, int32_t *);
-constexpr ByteTile BYTE_TILES[BYTE_ROWS + 1] = {nullptr,      byte_tile<1>, byte_tile<2>, byte_tile<3>,
-                                                byte_tile<4>, byte_tile<5>, byte_tile<6>};
+typedef void (*ByteTile)(const uint8_t *, long, const int8_t *, long, long, long, int32_t *);
+constexpr ByteTile BYTE_TILES[BYTE_ROWS + 1] = {nullptr,      byte_tile<1>, byte_tile<2>,
+                                                byte_tile<3>, byte_tile<4>, byte_tile<5>};
 
 // Some panels of a weight [outputs, inputs], whose first output is `first`, times all rows: a tile of rows is read
-// once for all of them. Each panel of a gated product has its gates' panel behind it.
+// once for all of them. Each panel of a gated product has its gates' panel behind it; `room` is for two of each.
 inline void times_bytes(const Levels &left, long rows, const int8_t *weight, long inputs, long first, long panels,
                         int8_t *room, const Scaling &own) {
-    const long size = left.row * BYTE_PANEL, parts = own.gated() ? 2 : 1, columns = own.columns();
+    const long size = left.row * BYTE_PANEL, sides = own.gated() ? 2 : 1, columns = own.columns();
     const auto count_of = [&](long p) {
         const long left_over = columns - first - p * BYTE_PANEL;
         return left_over < BYTE_PANEL ? left_over : BYTE_PANEL;
     };
+    bool small = true;
     for (long p = 0; p < panels; ++p)
-        for (long part = 0; part < parts; ++part) {
-            const long begin = part * columns + first + p * BYTE_PANEL;
-            turn_bytes(weight + begin * inputs, inputs, count_of(p), room + (parts * p + part) * size);
+        for (long side = 0; side < sides; ++side) {
+            const long begin = side * columns + first + p * BYTE_PANEL;
+            small &= turn_bytes(weight + begin * inputs, inputs, count_of(p), room + (sides * p + side) * 2 * size);
         }
+    if (!small)
+        for (long p = 0; p < sides * panels; ++p) halve_bytes(room + p * 2 * size, size);
     alignas(32) int32_t found[2][BYTE_ROWS * BYTE_PANEL];
     float values[2][BYTE_PANEL];
     for (long r = 0, height; r < rows; r += height) {
         height = rows - r < BYTE_ROWS ? rows - r : BYTE_ROWS;
         for (long p = 0; p < panels; ++p) {
             const long begin = first + p * BYTE_PANEL, count = count_of(p);
-            for (long part = 0; part < parts; ++part)
-                BYTE_TILES[height](left.levels + r * left.row, left.row, room + (parts * p + part) * size,
-                                   (inputs + 1) / 2, found[part]);
+            for (long side = 0; side < sides; ++side)
+                BYTE_TILES[height](left.levels + r * left.row, left.row, room + (sides * p + side) * 2 * size, size,
+                                   small ? 1 : 2, (inputs + 3) / 4, found[side]);
             for (long i = 0; i < height; ++i) {
-                for (long part = 0; part < parts; ++part)
-                    scale_back(found[part] + i * BYTE_PANEL, r + i, part * columns + begin, count, left, own,
-                               values[part]);
+                for (long side = 0; side < sides; ++side)
+                    scale_back(found[side] + i * BYTE_PANEL, r + i, side * columns + begin, count, left, own,
+                               values[side]);
                 finish(values[0], values[1], r + i, begin, count, own);
             }
         }

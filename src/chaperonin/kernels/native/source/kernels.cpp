@@ -46,7 +46,7 @@ int chaperonin_attention(long cores, long rows, long step, const float *query, c
     });
 }
 
-int chaperonin_round_rows(long cores, long rows, long step, const float *x, long inputs, int16_t *levels, long row,
+int chaperonin_round_rows(long cores, long rows, long step, const float *x, long inputs, uint8_t *levels, long row,
                           float *scales, float *lows) {
     const Levels to = {levels, row, scales, lows};
     return on_cores(cores, [&](long *next) {
@@ -57,14 +57,14 @@ int chaperonin_round_rows(long cores, long rows, long step, const float *x, long
 }
 
 // The rows that cores share are the panels of the result.
-int chaperonin_times_bytes(long cores, long panels, long step, int16_t *levels, long row, float *scales, float *lows,
+int chaperonin_times_bytes(long cores, long panels, long step, uint8_t *levels, long row, float *scales, float *lows,
                            long rows, const int8_t *weight, long inputs, const float *weight_scales,
                            const int32_t *sums, const float *bias, const float *residual, long activation,
                            long outputs, float *to) {
     return on_cores(cores, [&](long *next) {
         const Levels left = {levels, row, scales, lows};
         const Scaling own = {weight_scales, sums, bias, residual, activation, outputs, to};
-        Buffer room((own.gated() ? 2 : 1) * step * row * BYTE_PANEL / long(sizeof(float)));
+        Buffer room((own.gated() ? 4 : 2) * step * row * BYTE_PANEL / long(sizeof(float)));
         int8_t *bytes = reinterpret_cast<int8_t *>(static_cast<float *>(room));
         Share{panels, step, next}.each([&](long first, long count) {
             times_bytes(left, rows, weight, inputs, first * BYTE_PANEL, count, bytes, own);
