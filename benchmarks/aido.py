@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from benchmarks import aido_memory, aido_sides
 from benchmarks.setting import Setting, add_data_option
 from benchmarks.table import Row, as_json, as_text, load_average, machine, not_run, write
 from benchmarks.timing import Side
+from chaperonin.cli.main import SLEEP
 
 PUBLISHED = {"width": 2304, "heads": 36, "inner_width": 7680, "experts": 8, "experts_per_token": 2}
 TINY = {"width": 64, "heads": 4, "inner_width": 96, "experts": 8, "experts_per_token": 2}
@@ -58,14 +60,17 @@ def main(arguments: list[str]) -> int:
     return int(any(row.verdict == "missed" for row in rows) and not options.quick)
 
 
+def _our_side(arguments: dict[str, Any]) -> Side:
+    """A pass of ours, as the verbs that infer run it."""
+    return Side(aido_sides.run_ours, arguments, environment=SLEEP)
+
+
 def dense(setting: Setting, sizes: aido_sides.Sizes, options: argparse.Namespace) -> list[Row]:
     """A forward pass against that of a dense model with as many active parameters."""
     lengths = _equal(setting)
     own = {"sizes": sizes, "lengths": lengths}
     alike = {**sizes, "experts": 0, "inner_width": sizes["experts_per_token"] * sizes["inner_width"]}
-    samples = setting.interleave(
-        [Side(aido_sides.run_ours, own), Side(aido_sides.run_ours, {**own, "sizes": alike})]
-    )
+    samples = setting.interleave([_our_side(own), _our_side({**own, "sizes": alike})])
     ours, theirs = samples.medians()
     return [
         Row(
@@ -100,9 +105,7 @@ def _beside_the_loop(
     bounds: tuple[float, float] | None,
 ) -> Row:
     own = {"sizes": sizes, "lengths": lengths}
-    samples = setting.interleave(
-        [Side(aido_sides.run_ours, own), Side(aido_sides.run_theirs, {**own, "batch": BATCH})]
-    )
+    samples = setting.interleave([_our_side(own), Side(aido_sides.run_theirs, {**own, "batch": BATCH})])
     difference = float((samples.results[0] - samples.results[1]).abs().max())
     if difference > AGREE:
         raise RuntimeError(f"the sides disagree: representations differ by {difference:.2g}")
@@ -126,9 +129,7 @@ def int8(setting: Setting, sizes: aido_sides.Sizes, options: argparse.Namespace)
     if lacks_int8():
         return [not_run(measure, lacks_int8())]
     own = {"sizes": sizes, "lengths": _equal(setting)}
-    samples = setting.interleave(
-        [Side(aido_sides.run_ours, {**own, "precision": "int8"}), Side(aido_sides.run_ours, own)]
-    )
+    samples = setting.interleave([_our_side({**own, "precision": "int8"}), _our_side(own)])
     ours, theirs = samples.medians()
     likeness = _cosine(samples.results[0].numpy(), samples.results[1].numpy())
     return [
@@ -171,9 +172,7 @@ def step(setting: Setting, sizes: aido_sides.Sizes, options: argparse.Namespace)
 def skew(setting: Setting, sizes: aido_sides.Sizes, options: argparse.Namespace) -> list[Row]:
     """All tokens to the same two experts against tokens spread evenly."""
     own = {"sizes": sizes, "lengths": _equal(setting)}
-    samples = setting.interleave(
-        [Side(aido_sides.run_ours, {**own, "routing": routing}) for routing in ("skewed", "even")]
-    )
+    samples = setting.interleave([_our_side({**own, "routing": routing}) for routing in ("skewed", "even")])
     skewed, even = samples.medians()
     return [
         Row(

@@ -10,6 +10,7 @@ from benchmarks.esm_sides import Shape, embed_openvino, embed_ours, embed_theirs
 from benchmarks.setting import Setting, residues
 from benchmarks.table import Row, not_run
 from benchmarks.timing import Samples, Side
+from chaperonin.cli.main import SLEEP
 from chaperonin.kernels import hardware
 from chaperonin.kernels.linear import lacks_int8
 
@@ -133,7 +134,7 @@ def _equal_sequences(setting: Setting, length: int) -> list[str]:
 
 def _ours(setting: Setting, shape: Shape, precision: str, sequences: list[str]) -> Side:
     arguments = {"precision": precision, "sequences": sequences}
-    return Side(embed_ours, {"folder": setting.model(shape), **arguments})
+    return Side(embed_ours, {"folder": setting.model(shape), **arguments}, environment=SLEEP)
 
 
 def _theirs(setting: Setting, shape: Shape, sequences: list[str]) -> Side:

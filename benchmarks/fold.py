@@ -29,6 +29,7 @@ from benchmarks.fold_sides import (
 from benchmarks.fold_start import start
 from benchmarks.table import Row, as_json, as_text, load_average, machine, not_run, write
 from benchmarks.timing import Samples, Side, interleave
+from chaperonin.cli.main import SLEEP
 
 
 def main(arguments: list[str]) -> int:
@@ -56,7 +57,7 @@ def iteration(options: argparse.Namespace) -> list[Row]:
     rows = []
     for shape in shapes(options):
         pytorch = Side(one_iteration, {"shape": shape, "kernels": PYTORCH_KERNELS})
-        sides = [Side(one_iteration, {"shape": shape}), Side(matrix_rate), pytorch]
+        sides = [Side(one_iteration, {"shape": shape}, environment=SLEEP), Side(matrix_rate), pytorch]
         if options.jax is not None:
             sides.append(Side(jax_iteration, {"python": options.jax, "shape": shape}))
         repeats = 1 if options.quick else options.repeats

@@ -12,6 +12,7 @@ from benchmarks.fold_sides import QUICK, Shape, one_iteration, shapes
 from benchmarks.memory import peak_bytes
 from benchmarks.table import Row, not_run
 from benchmarks.timing import Side, interleave
+from chaperonin.cli.main import SLEEP
 
 SETTINGS = ("default", "unchunked", "chunks-of-4", "low-memory")
 """Of OpenFold, as fold_openfold.py has them."""
@@ -28,7 +29,7 @@ def time_beside_openfold(options: argparse.Namespace) -> list[Row]:
             rows.append(_not_measured(measure))
             continue
         names = options.openfold_settings
-        sides = [Side(one_iteration, {"shape": shape})]
+        sides = [Side(one_iteration, {"shape": shape}, environment=SLEEP)]
         sides += [Side(openfold, _arguments(options, shape, setting)) for setting in names]
         repeats = 1 if options.quick else options.repeats
         samples = interleave(sides, repeats, options.threads, apart=not options.quick)

@@ -24,6 +24,7 @@ from benchmarks import protst_sides, protst_training
 from benchmarks.setting import Setting, add_data_option
 from benchmarks.table import Row, as_json, as_text, load_average, machine, not_run, write
 from benchmarks.timing import Side
+from chaperonin.cli.main import SLEEP
 
 ESM_1B = {"width": 1280, "heads": 20}
 TEXT = {"width": 768, "depth": 12, "heads": 12}
@@ -70,7 +71,7 @@ def zero_shot(setting: Setting, folder: Path, options: argparse.Namespace, preci
     sequences, origin = setting.proteins(4 if setting.quick else options.proteins)
     given = {"folder": str(folder), "sequences": sequences}
     sides = [
-        Side(protst_sides.choose_ours, {**given, "precision": precision}),
+        Side(protst_sides.choose_ours, {**given, "precision": precision}, environment=SLEEP),
         Side(protst_sides.choose_theirs, {**given, "filled": 256 if setting.quick else 1024}),
     ]
     samples = setting.interleave(sides)

@@ -4,6 +4,7 @@ Each function builds what is timed: `build(**arguments)` returns a function with
 """
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,12 +61,16 @@ def random_protst(protein: dict[str, int], text: dict[str, int], vocabulary: int
 
 
 def write_random_protst(folder: Path, protein: dict[str, int], text: dict[str, int]) -> None:
-    """A random ProtST in a folder, with a vocabulary of letters."""
+    """A random ProtST in a folder, with a vocabulary of letters and of the prompts' words.
+
+    The published vocabulary was made from biomedical texts and holds common words of biology whole.
+    """
     from chaperonin.models.protst.weights import LAYOUT
     from chaperonin.weights.pretrained import save_folder
 
     letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ":", ".", *letters]
+    words = sorted(set(re.findall("[a-z]{2,}", " ".join(PROMPTS).lower())))
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ":", ".", *letters, *words]
     vocabulary += [f"##{letter}" for letter in letters]
     save_folder(LAYOUT, random_protst(protein, text, len(vocabulary)), folder)
     (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n")

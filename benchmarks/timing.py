@@ -22,6 +22,8 @@ class Side:
     arguments: dict[str, Any] = field(default_factory=dict)
     calls: int = 1
     """Calls of one turn, where one is over before the processor is awake; the time is that of one of them."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """What the program sets for itself before PyTorch is loaded."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,11 @@ class _Worker:
         self.connection, theirs = context.Pipe()
         os.environ["OMP_NUM_THREADS"] = str(threads)
         self.process = context.Process(target=_serve, args=(theirs, side, threads), daemon=True)
+        before = dict(os.environ)
+        os.environ.update(side.environment)
         self.process.start()
+        os.environ.clear()
+        os.environ.update(before)
         theirs.close()
 
     def first(self) -> Any:

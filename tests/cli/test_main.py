@@ -1,5 +1,6 @@
 """The command itself: quick to start, exact about mistakes."""
 
+import os
 import subprocess
 import sys
 import time
@@ -19,6 +20,21 @@ def test_help_answers_in_half_a_second_and_imports_nothing_heavy() -> None:
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 0.5
     assert not any(name in run.stdout.splitlines()[-1] for name in ("'torch'", "'numpy'", "'cyclopts'"))
+
+
+@pytest.mark.parametrize(
+    ("verb", "given", "found"),
+    [("embed", None, "passive"), ("embed", "active", "active"), ("train", None, None)],
+)
+def test_threads_sleep_where_nothing_is_trained(
+    verb: str, given: str | None, found: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless the user said otherwise."""
+    monkeypatch.setenv("OMP_WAIT_POLICY", given or "")
+    if given is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    main([verb, "--help"])
+    assert os.environ.get("OMP_WAIT_POLICY") == found
 
 
 def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:

@@ -156,6 +156,30 @@ def test_compiled_products_are_exact(rows: int, inputs: int, outputs: int, paire
 
 
 @native
+@pytest.mark.parametrize("activation", ["gelu", "swiglu", "geglu"])
+def test_activations_are_exact_to_rounding(activation: str) -> None:
+    """Of numbers of every size: a product of nothing leaves the bias."""
+    values = torch.cat(
+        [torch.linspace(-12, 12, 4001), torch.tensor([0.0, -0.0, 1e-30, 1e5, -1e5, -90.0, 90.0])]
+    )
+    gates = values[torch.randperm(len(values), generator=torch.Generator().manual_seed(0))]
+    bias = values if activation == "gelu" else torch.cat([values, gates])
+    zeros = round_weight(torch.zeros(len(bias), 16))
+    found = torch.empty(2, len(values))
+    own = (zeros.rounded, zeros.scales, zeros.sums)
+    with torch.inference_mode():
+        int8_native.write_product(found, torch.zeros(2, 16), *own, bias, None, activation)
+    act = torch.nn.functional.silu if activation == "swiglu" else torch.nn.functional.gelu
+    act_of = (values if activation == "gelu" else gates).double()
+    factor = 1.0 if activation == "gelu" else values.double()
+    error = (found[1].double() - factor * act(act_of)).abs()
+    assert torch.equal(found[0], found[1])
+    assert (
+        error <= 3e-7 * torch.as_tensor(factor).abs().clamp_min(1e-30) * act_of.abs().clamp_min(1.0)
+    ).all()
+
+
+@native
 @pytest.mark.parametrize("byte", [64, 65, 127, -64, -65, -127, -128])
 def test_the_largest_numbers_do_not_overflow(byte: int) -> None:
     """Where 16 bits would: 255 · 127 twice, and 65,536 of them."""

@@ -83,6 +83,15 @@ def test_a_usual_batch_is_split_and_a_long_sequence_is_not() -> None:
 
 
 @pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize(("policy", "parts"), [("passive", 1), ("PASSIVE", 1), ("active", 2), ("", 2)])
+def test_uneven_shares_are_made_only_where_other_threads_do_not_sleep(
+    policy: str, parts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", policy)
+    assert len(split(Segments([800, 700, 600]), 2)) == parts
+    assert len(split(Segments([700, 680]), 2)) == 2
+
+
 def test_an_error_comes_out_after_all_have_ended() -> None:
     ended = []
     begun = threading.Event()

@@ -24,6 +24,10 @@ VERBS = {
 }
 """Verb → what it does; its code is `chaperonin.cli.VERB`."""
 
+SLEEP = {"OMP_WAIT_POLICY": "passive"}
+"""Threads of OpenMP sleep when they have nothing to do. After every product of all cores they would turn in circles for
+some milliseconds, on the cores that sequences, slices and compiled kernels need. Read when PyTorch is loaded."""
+
 USAGE = """usage: chaperonin VERB INPUT OUTDIR [--option …]
 
 INPUT is a FASTA, CSV or TSV file (also .gz) or a folder of them; results and report.html go to OUTDIR.
@@ -72,6 +76,8 @@ def _run(verb: str, words: list[str]) -> int:
 
     from chaperonin.errors import ChaperoninError
 
+    if verb != "train":
+        os.environ.update(SLEEP | os.environ)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:

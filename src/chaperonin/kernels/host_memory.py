@@ -60,13 +60,8 @@ def keep_heap() -> None:
 
 
 def before_pytorch() -> None:
-    """What PyTorch and OpenMP read when they are loaded; for programs whose work is done in slices on single cores.
-
-    Tensors of 2 MiB and more get pages as large. Threads of OpenMP sleep when they have nothing to do: after every
-    product of all cores they would turn in circles for some milliseconds, on the cores that the slices need.
-    """
+    """What PyTorch reads when it is loaded, for slices of large tensors: those of 2 MiB and more get pages as large."""
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 @contextmanager

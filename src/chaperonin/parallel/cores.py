@@ -4,6 +4,7 @@ All cores in each product meet after it, hundreds of times in a pass, and each w
 its own a core waits once, at the end.
 """
 
+import os
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -16,8 +17,10 @@ from chaperonin.shapes import Float, Int
 
 CORE_TOKENS = 512
 """Tokens that a core needs for its products to be fast."""
-_IMBALANCE = 1.25
-"""Most that the largest part may be of the mean; one long sequence is better off with all cores."""
+_IMBALANCE = 1.1
+"""Most that the largest part may be of the mean: what cannot be shared evenly is better off with all cores."""
+_IMBALANCE_OF_BUSY = 1.25
+"""The same where threads of OpenMP do not sleep between products of all cores, and are in the way of others."""
 
 Model = Callable[[Tensor, Segments], Tensor]
 
@@ -54,6 +57,8 @@ def split(segments: Segments, count: int) -> list[slice]:
     owner = [min(int(middle / mean), count - 1) for middle in middles]
     edges = [owner.index(number) if number in owner else -1 for number in range(count)] + [len(segments)]
     parts = [slice(first, last) for first, last in pairwise(edges)]
-    if -1 in edges or max(sum(segments.lengths[own]) for own in parts) > _IMBALANCE * mean:
+    sleeps = os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive"
+    most = (_IMBALANCE if sleeps else _IMBALANCE_OF_BUSY) * mean
+    if -1 in edges or max(sum(segments.lengths[own]) for own in parts) > most:
         return whole
     return parts

@@ -1,9 +1,9 @@
 """Linear product in 8-bit integers, compiled for processors that have no 8-bit dot product themselves.
 
 The sums of products are exact, as those of `int8`. AVX2 adds the products of two neighbours in 16 bits, which hold them
-where the magnitudes of the two bytes are 128 together at most: `prepare` rounds weights so, which costs them half a bit
-and makes products a quarter faster. Any others are multiplied too, as the sum of two halves, in twice the time. Rounding
-the rows, scaling back, bias, activation and residual are part of the same pass.
+where the magnitudes of the two bytes are 128 together at most: `prepare` rounds weights so, which costs them half a
+bit. Any others are multiplied too, as the sum of two halves, in twice the time. Rounding the rows, scaling back, bias,
+activation and residual are part of the same pass.
 """
 
 from typing import Any
@@ -19,7 +19,9 @@ from chaperonin.kernels.native.calls import in_place, require_shape, share, take
 from chaperonin.shapes import Float
 
 NAME = "int8_native"
-NOTE = "8-bit weight, exact products of pairs of bytes, compiled for this processor; CPU, fp32 rows, no gradient"
+NOTE = (
+    "8-bit weight, exact products of pairs of bytes, compiled for this processor; CPU, fp32 rows, no gradient"
+)
 
 MOST_INPUTS = 2**16
 """Products of a level and a byte of which 32 bits hold the sum: fewer than 2^31 / (255 · 127)."""

@@ -22,7 +22,7 @@ inline void transition(float *x, const Share &share, const Transition &own) {
                      [&](long r, long tall, long first, long columns, const float *found) {
                          for (long i = 0; i < tall; ++i) {
                              float *to = inner + (r + i) * inner_row + first;
-                             each_column(columns, [&](long c) {
+                             each_of<PANEL>(columns, [&](long c) {
                                  const float sum = found[i * PANEL + c] + own.up_bias[first + c];
                                  to[c] = sum < 0 ? 0 : sum;  // a NaN stays one
                              });
@@ -32,7 +32,7 @@ inline void transition(float *x, const Share &share, const Transition &own) {
                      [&](long r, long tall, long first, long columns, const float *found) {
                          for (long i = 0; i < tall; ++i) {
                              float *to = here + (r + i) * own.width + first;
-                             each_column(columns, [&](long c) { to[c] += found[i * PANEL + c] + own.down_bias[first + c]; });
+                             each_of<PANEL>(columns, [&](long c) { to[c] += found[i * PANEL + c] + own.down_bias[first + c]; });
                          }
                      });
     });
@@ -99,7 +99,7 @@ inline void gated_attention(const Places &x, const Share &share, long length, co
                      [&](long p, long tall, long first, long columns, const float *found) {
                          for (long i = 0; i < tall; ++i) {
                              float *to = x.at(r, p + i) + first;
-                             each_column(columns, [&](long c) { to[c] += found[i * PANEL + c] + own.out_bias[first + c]; });
+                             each_of<PANEL>(columns, [&](long c) { to[c] += found[i * PANEL + c] + own.out_bias[first + c]; });
                          }
                      });
     };
@@ -230,7 +230,7 @@ inline void triangle_rows(const Places &x, long first_row, long rows, long lengt
                          [&](long p, long tall, long column, long columns, const float *found) {
                              for (long t = 0; t < tall; ++t) {
                                  float *to = update + (p + t) * width + column;
-                                 each_column(columns, [&](long c) { to[c] = found[t * PANEL + c] + own.out_bias[column + c]; });
+                                 each_of<PANEL>(columns, [&](long c) { to[c] = found[t * PANEL + c] + own.out_bias[column + c]; });
                              }
                          });
             times_panels(normal, width, count, own.out_gate, width, width,
@@ -238,7 +238,7 @@ inline void triangle_rows(const Places &x, long first_row, long rows, long lengt
                              for (long t = 0; t < tall; ++t) {
                                  float *to = x.at(first_row + i, first + p + t) + column;
                                  const float *found_update = update + (p + t) * width + column;
-                                 each_column(columns, [&](long c) {
+                                 each_of<PANEL>(columns, [&](long c) {
                                      to[c] += found_update[c] * sigmoid(found[t * PANEL + c] + own.out_gate_bias[column + c]);
                                  });
                              }
@@ -268,7 +268,7 @@ inline void outer_product_mean(float *pair, const Share &share, long length, con
                              for (long t = 0; t < tall; ++t) {
                                  const float share = 1.0f / counts[i * length + first + p + t];
                                  float *to = pair + (i * length + first + p + t) * width + column;
-                                 each_column(columns, [&](long c) {
+                                 each_of<PANEL>(columns, [&](long c) {
                                      to[c] += (found[t * PANEL + c] + out_bias[column + c]) * share;
                                  });
                              }
@@ -303,7 +303,7 @@ inline void outer_product_mean_of_few(float *pair, const Share &share, long leng
         for (long t = 0; t < tall; ++t) {
             const float share_of = 1.0f / counts[(i + t) * length + j], *own = found + t * PANEL;
             float *to = pair + ((i + t) * length + j) * width + f;
-            each_column(columns, [&](long c) { to[c] += (own[c] + out_bias[f + c]) * share_of; });
+            each_of<PANEL>(columns, [&](long c) { to[c] += (own[c] + out_bias[f + c]) * share_of; });
         }
     };
     share.each([&](long first, long count) {

@@ -18,10 +18,11 @@ struct Head {
 
 // Room for one head at a time.
 struct AttentionRoom {
-    Buffer keys, scores;
+    Buffer keys, values, scores;
     long padded;
     AttentionRoom(long longest, long head_dim)
         : keys(round_up(longest, PANEL) * head_dim),
+          values(longest * round_up(head_dim, PANEL)),
           scores(TILE_ROWS * apart(round_up(longest, PANEL))),
           padded(apart(round_up(longest, PANEL))) {}
 };
@@ -38,12 +39,26 @@ inline float weigh(float *scores, long length, float scale, const float *bias, c
         scores[k] = score;
         most = score > most ? score : most;
     }
+    // Whole vectors: what is filled up weighs 1e-38, and no one else reads it.
+    const long whole = round_up(length, LANES);
+    for (long k = length; k < whole; ++k) scores[k] = -3.0e38f;
 #pragma omp simd reduction(+ : sum)
-    for (long k = 0; k < length; ++k) {
+    for (long k = 0; k < whole; ++k) {
         scores[k] = exponential(scores[k] - most);
         sum += scores[k];
     }
     return sum;
+}
+
+// Columns of values, panel after panel: a key's own stand far apart in a stream of many heads.
+inline void gather_values(const Head &head, float *panels) {
+    for (long first = 0; first < head.head_dim; first += PANEL) {
+        const long columns = head.head_dim - first < PANEL ? head.head_dim - first : PANEL;
+        for (long k = 0; k < head.length; ++k, panels += PANEL) {
+            const float *own = head.value + k * head.row + first;
+            each_of<PANEL>(columns, [&](long c) { panels[c] = own[c]; });
+        }
+    }
 }
 
 // `finish(query, its head_dim numbers, what they are to be multiplied by)` takes each result.
@@ -54,6 +69,7 @@ inline void attend(const Head &head, AttentionRoom &room, Finish finish) {
         const long own = length - first < PANEL ? length - first : PANEL;
         turn(head.key + first * head.row, head.row, own, depth, room.keys + first * depth);
     }
+    gather_values(head, room.values);
     Buffer found(TILE_ROWS * depth);
     for (long query = 0, own; query < length; query += own) {
         own = tile_rows(length - query);
@@ -67,7 +83,9 @@ inline void attend(const Head &head, AttentionRoom &room, Finish finish) {
                                         : (head.missing ? weigh<false, true> : weigh<false, false>);
             sums[q] = own_weigh(room.scores + q * room.padded, length, head.scale, bias, head.missing);
         }
-        times_columns(room.scores, room.padded, own, head.value, head.row, depth, length, found, depth);
+        for (long c = 0; c < depth; c += PANEL)
+            times_columns(room.scores, room.padded, own, room.values + c * length, PANEL,
+                          depth - c < PANEL ? depth - c : PANEL, length, found + c, depth);
         for (long q = 0; q < own; ++q) finish(query + q, found + q * depth, 1.0f / sums[q]);
     }
 }

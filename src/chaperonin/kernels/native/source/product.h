@@ -56,17 +56,6 @@ inline int tile_rows(long rows) {
     return count ? int((rows + count - 1) / count) : 1;
 }
 
-// body(c) for the columns of a panel, mostly all of them: then the loop is two vectors and nothing else.
-template <class Body>
-inline void each_column(long columns, Body body) {
-    if (columns == PANEL) {
-#pragma omp simd
-        for (int c = 0; c < PANEL; ++c) body(c);
-    } else {
-        for (long c = 0; c < columns; ++c) body(c);
-    }
-}
-
 // One whole panel; `soon` as in a tile, where something else than this panel comes next.
 inline void times_panel(const float *left, long row, long rows, const float *panel, long depth, float *to, long to_row,
                         const float *soon = nullptr) {

@@ -50,6 +50,17 @@ struct Share {
     }
 };
 
+// body(c) for each c below `count`, which is mostly `whole`: then the loop is vectors and nothing else.
+template <int whole, class Body>
+inline void each_of(long count, Body body) {
+    if (count == whole) {
+#pragma omp simd
+        for (int c = 0; c < whole; ++c) body(c);
+    } else {
+        for (long c = 0; c < count; ++c) body(c);
+    }
+}
+
 // Ask for memory that will be read soon.
 inline void fetch(const float *from, long count) {
     for (long i = 0; i < count; i += 16) __builtin_prefetch(from + i, 0, 2);
