@@ -75,7 +75,15 @@ def test_several_processes_give_what_one_gives(shared: Shared) -> None:
             expected = gradients[name]
             if ".experts." in name:
                 expected = expected.chunk(sharing)[rank % sharing]
-            torch.testing.assert_close(own["gradients"][name], expected, atol=1e-5, rtol=1e-5, msg=name)
+            # A small number may be the sum of many as large as the largest: fp32 is 1e-6 of that off double precision.
+            rounding = 3e-6 * float(gradients[name].abs().max())
+            torch.testing.assert_close(
+                own["gradients"][name],
+                expected,
+                atol=rounding,
+                rtol=1e-5,
+                msg=lambda said, name=name: f"{name}: {said}",
+            )
             if rank == 0:  # there the parts come together
                 assert torch.equal(own["weights"][name], parameter), name
                 torch.testing.assert_close(own["clipped"][name], parameter.grad, atol=1e-5, rtol=1e-5)
