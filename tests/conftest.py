@@ -28,6 +28,7 @@ def no_byte_products(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(int8_frozen, "lacks_byte_products", lambda: "an old processor")
     monkeypatch.setattr(int8_native, "multiplies", lambda *weight: False)
+    monkeypatch.setattr(int8_native, "lacks", lambda: "an old processor")
 
 
 @pytest.fixture(scope="session")

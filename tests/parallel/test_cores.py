@@ -82,7 +82,6 @@ def test_a_usual_batch_is_split_and_a_long_sequence_is_not() -> None:
     assert len(split(Segments([400, 500]), 2)) == 1
 
 
-@pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize(("policy", "parts"), [("passive", 1), ("PASSIVE", 1), ("active", 2), ("", 2)])
 def test_uneven_shares_are_made_only_where_other_threads_do_not_sleep(
     policy: str, parts: int, monkeypatch: pytest.MonkeyPatch
@@ -92,6 +91,7 @@ def test_uneven_shares_are_made_only_where_other_threads_do_not_sleep(
     assert len(split(Segments([700, 680]), 2)) == 2
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_an_error_comes_out_after_all_have_ended() -> None:
     ended = []
     begun = threading.Event()

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from typing import Any
 
 import httpx
@@ -38,9 +39,13 @@ def check(answer: httpx.Response, message: str) -> None:
 
 
 def works_again(client: TestClient) -> None:
+    """Soon: these servers wait so shortly that a busy machine is too slow for them at times."""
     queue = client.app.state.parts.worker.queue  # type: ignore[attr-defined]
     assert queue.tokens == 0
-    assert client.post("/v1/embed", json=ASKED).status_code == 200
+    until = time.monotonic() + 20
+    while (answer := client.post("/v1/embed", json=ASKED)).status_code != 200:
+        assert answer.status_code == 503 and time.monotonic() < until
+        time.sleep(0.1)
 
 
 def test_who_waits_too_long_for_the_model_is_told_so_and_who_is_in_it_is_not(make, monkeypatch) -> None:
