@@ -56,7 +56,7 @@ def iteration(options: argparse.Namespace) -> list[Row]:
     """One iteration against JAX, the rate of a large matrix product, and PyTorch's own kernels, in the same turns."""
     rows = []
     for shape in shapes(options):
-        pytorch = Side(one_iteration, {"shape": shape, "kernels": PYTORCH_KERNELS})
+        pytorch = Side(one_iteration, {"shape": shape, "kernels": PYTORCH_KERNELS}, environment=SLEEP)
         sides = [Side(one_iteration, {"shape": shape}, environment=SLEEP), Side(matrix_rate), pytorch]
         if options.jax is not None:
             sides.append(Side(jax_iteration, {"python": options.jax, "shape": shape}))

@@ -80,11 +80,13 @@ class _Worker:
         self.connection, theirs = context.Pipe()
         os.environ["OMP_NUM_THREADS"] = str(threads)
         self.process = context.Process(target=_serve, args=(theirs, side, threads), daemon=True)
-        before = dict(os.environ)
+        before = {name: os.environ.get(name) for name in side.environment}
         os.environ.update(side.environment)
-        self.process.start()
-        os.environ.clear()
-        os.environ.update(before)
+        try:
+            self.process.start()
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name) if value is None else os.environ.update({name: value})
         theirs.close()
 
     def first(self) -> Any:

@@ -21,6 +21,15 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture(autouse=True)
+def threads_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a verb says of OpenMP's threads is gone with the test that called it."""
+    before = os.environ.get("OMP_WAIT_POLICY")
+    monkeypatch.setenv("OMP_WAIT_POLICY", before or "")  # remembers that there was none
+    if before is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+
+
 @pytest.fixture
 def no_byte_products(monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights of bytes are scaled back for each product, and rows are not rounded: no body multiplies integers."""

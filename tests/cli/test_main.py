@@ -23,17 +23,23 @@ def test_help_answers_in_half_a_second_and_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    ("verb", "given", "found"),
-    [("embed", None, "passive"), ("embed", "active", "active"), ("train", None, None)],
+    ("words", "given", "found"),
+    [
+        ("embed", None, "passive"),
+        ("embed", "active", "active"),
+        ("train", None, None),
+        ("bench", None, None),
+        ("evaluate proteingym-supervised", None, None),
+    ],
 )
 def test_threads_sleep_where_nothing_is_trained(
-    verb: str, given: str | None, found: str | None, monkeypatch: pytest.MonkeyPatch
+    words: str, given: str | None, found: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Unless the user said otherwise."""
     monkeypatch.setenv("OMP_WAIT_POLICY", given or "")
     if given is None:
         monkeypatch.delenv("OMP_WAIT_POLICY")
-    main([verb, "--help"])
+    main([*words.split(), "--help"])
     assert os.environ.get("OMP_WAIT_POLICY") == found
 
 

@@ -46,8 +46,9 @@ class RoundedWeight:
 def round_weight(weight: Float[Tensor, "outputs inputs"], *, paired: bool = False) -> RoundedWeight:
     """Round each output channel to 8 bits with its own scale (largest magnitude → 127).
 
-    paired: so that the magnitudes of inputs 0 and 1, 2 and 3, … are 128 together at most, which is what 16 bits hold of
-    the products of two such bytes with levels of rows. Steps are 1.4 times as wide for normally distributed weights.
+    paired: the largest sum of two magnitudes → 127, so that those of inputs 0 and 1, 2 and 3, … are 128 together at
+    most, which is what 16 bits hold of the products of two such bytes with levels of rows. Steps are 1.4 times as wide
+    for normally distributed weights.
     """
     weight = weight.detach().float()
     largest = weight.abs().amax(dim=1)

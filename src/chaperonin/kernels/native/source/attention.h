@@ -41,7 +41,7 @@ inline float weigh(float *scores, long length, float scale, const float *bias, c
     }
     // Whole vectors: what is filled up weighs 1e-38, and no one else reads it.
     const long whole = round_up(length, LANES);
-    for (long k = length; k < whole; ++k) scores[k] = -3.0e38f;
+    for (long k = length; k < whole; ++k) scores[k] = -__builtin_inff();
 #pragma omp simd reduction(+ : sum)
     for (long k = 0; k < whole; ++k) {
         scores[k] = exponential(scores[k] - most);
